@@ -1,0 +1,32 @@
+# Every command a newcomer or CI needs. `make demo` and `make test` set themselves up.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SEEDS ?= 2000
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: demo test lint sim bench servers setup clean
+
+setup: $(VENV)/.dev
+
+$(VENV)/.run: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q -e .
+	touch $@
+
+$(VENV)/.dev: pyproject.toml requirements-dev.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q -c requirements-dev.txt -e '.[dev]'
+	touch $(VENV)/.run $@
+
+servers: $(VENV)/.dev
+	$(BIN)/python -m testbed fetch
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf $(VENV) .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
