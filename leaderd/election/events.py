@@ -173,9 +173,12 @@ class TimeReached:
 
 @dataclass(frozen=True, slots=True)
 class ClockJumped:
-    """Wall clock and boot clock moved apart by more than the margin: this kernel may have been stopped without counting it."""
+    """Wall clock and boot clock moved apart by more than the margin: this kernel may have been stopped without counting it.
 
-    by_s: float
+    `jumps` is how many such jumps the clock has counted so far.
+    """
+
+    jumps: int
 
 
 @dataclass(frozen=True, slots=True)

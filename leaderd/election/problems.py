@@ -53,6 +53,10 @@ class Reason(StrEnum):
     """Consul holds the lock back after an invalidated session."""
     STALE_STORE_NODE = "stale_store_node"
     """The store node that answered could not prove that it belongs to the quorum."""
+    MIN_VALID_UNMET = "min_valid_unmet"
+    """Leading, but the lease has less left than the caller asked for."""
+    OTHER_TERM = "other_term"
+    """Leading, but not in the term (token) the caller asked about."""
     INTERNAL_ERROR = "internal_error"
 
 

@@ -1,0 +1,85 @@
+"""The board: one writer puts up one immutable snapshot; readers compare its deadlines with the clock when they answer.
+
+Nothing here awaits. A surface takes the time and asks `answer` in one go, and must not await between that and sending its reply's
+first byte to the transport: a yes is a promise (I10), entered in the ledger at the instant it is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from leaderd.clock import Instant
+from leaderd.election.ledger import Ledger
+from leaderd.election.problems import Reason
+from leaderd.election.state import ElectionView, Snapshot, State
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer to "may I act?", at one instant. Instants are seconds since boot.
+
+    `promised_until_s` is until when a yes holds, whatever happens; `lease_until_s` only informs. Both are None with a no.
+    """
+
+    view: ElectionView
+    leader: bool
+    state: State
+    reason: Reason
+    now_s: float
+    token: int | None = None
+    promised_until_s: float | None = None
+    lease_until_s: float | None = None
+
+
+class Board:
+    """The one place between the runner, who writes, and the surfaces, who read."""
+
+    def __init__(self, snapshot: Snapshot, ledgers: dict[str, Ledger], promise_s: float) -> None:
+        self.snapshot = snapshot
+        self.promise_s = promise_s
+        self._ledgers = ledgers
+        self._subscribers: set[Callable[[], None]] = set()
+
+    def publish(self, snapshot: Snapshot) -> None:
+        """Put up a new snapshot and wake the subscribers. Only the runner may."""
+        self.snapshot = snapshot
+        for wake in tuple(self._subscribers):
+            wake()
+
+    def subscribe(self, wake: Callable[[], None]) -> Callable[[], None]:
+        """Call `wake`, which must neither block nor raise, at each publication; returns the way to stop it. Latest wins."""
+        self._subscribers.add(wake)
+        return lambda: self._subscribers.discard(wake)
+
+    def answer(
+        self,
+        name: str,
+        instant: Instant,
+        *,
+        promise_s: float | None = None,
+        min_valid_s: float = 0.0,
+        token: int | None = None,
+    ) -> Answer:
+        """Answer for election `name` at `instant`, read just before; raises `KeyError` for an unknown election.
+
+        `promise_s`: how long a yes shall hold (default `timing.promise`; 0 is a mere look). A yes is given only while the lease
+        has `min_valid_s` left, and only in the term `token` if one is named.
+        """
+        view = self.snapshot.elections[name]
+        now_s = instant.boot_s
+        state = view.state_at(now_s)
+        term = view.term
+        # Safety: see test_flag_instead_of_deadline. The deadline is compared here, at the instant of the answer.
+        if term is None or not term.held(now_s):
+            return Answer(view, False, state, Reason.LEASE_EXPIRED if term and not term.doubted else view.reason, now_s)
+        if instant.jumps != self.snapshot.jumps:
+            # The clock jumped and the core has not been told yet: its deadlines cannot be compared with this reading.
+            return Answer(view, False, State.UNKNOWN, Reason.CLOCK_JUMPED, now_s)
+        if token is not None and token != term.token:
+            return Answer(view, False, state, Reason.OTHER_TERM, now_s)
+        if term.valid_until_s - now_s < min_valid_s:
+            return Answer(view, False, state, Reason.MIN_VALID_UNMET, now_s)
+        wanted_s = self.promise_s if promise_s is None else promise_s
+        until_s = self._ledgers[name].promise(now_s, wanted_s, term.valid_until_s)
+        return Answer(view, True, state, view.reason, now_s, term.token, until_s, term.valid_until_s)

@@ -1,0 +1,272 @@
+"""The core: one session and its elections, driven by events, answering with commands.
+
+`handle(event, now_s)` is the only way in. Whatever the event, time is looked at first: a deadline that has passed ends the
+session and every term before the event is read, so that a late reply can never revive what is dead (I3).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import assert_never
+
+from leaderd.election.backoff import Backoff
+from leaderd.election.commands import Command, Entry
+from leaderd.election.events import (
+    Claimed,
+    ClockJumped,
+    Connected,
+    Disconnected,
+    DrainRequested,
+    Elected,
+    ElectionEvent,
+    EntryGone,
+    Event,
+    Queued,
+    QueueSeen,
+    ReleaseForced,
+    Renewed,
+    RenewFailed,
+    ResignRequested,
+    SessionEvent,
+    SessionFailed,
+    SessionGone,
+    SessionOpened,
+    StandFailed,
+    StandRequested,
+    Started,
+    TimeReached,
+    Withdrawn,
+)
+from leaderd.election.ledger import Ledger
+from leaderd.election.machine import Election
+from leaderd.election.problems import Outcome, Problem, Reason
+from leaderd.election.session import Session, SessionPhase
+from leaderd.election.state import ElectionView, Phase, Snapshot, State
+from leaderd.election.timing import StoreRule, Timing
+
+
+@dataclass(frozen=True, slots=True)
+class CoreConfig:
+    """What a candidate is: its name, the elections it stands in, its timings, its store's rule, and a seed for jitter."""
+
+    instance: str
+    elections: tuple[str, ...]
+    timing: Timing
+    rule: StoreRule
+    seed: int
+
+
+class Core:
+    """One candidate in several elections over one session. Synchronous and pure: same events, same times, same commands."""
+
+    def __init__(self, config: CoreConfig) -> None:
+        self.config = config
+        self.session = Session(config.timing, config.rule, Backoff(config.seed))
+        self.elections = {name: Election(name, Ledger(), Backoff(config.seed + i + 1)) for i, name in enumerate(config.elections)}
+        self.started = False
+        self.draining = False
+        self.jumps = 0
+        self._views: dict[str, ElectionView] = {}
+        self._gists: dict[str, tuple[State, int | None, str | None]] = {}
+
+    @property
+    def ledgers(self) -> dict[str, Ledger]:
+        """The promises, by election; the board writes them, the core reads them before each release."""
+        return {name: election.ledger for name, election in self.elections.items()}
+
+    @property
+    def finished(self) -> bool:
+        """Drained: every entry is out of the store, and the session is closed."""
+        return self.draining and not self.session.live and all(e.phase is Phase.OUT for e in self.elections.values())
+
+    def handle(self, event: Event, now_s: float) -> list[Command]:
+        """Take one event at `now_s` and return what is to be done, in this order."""
+        commands = self._pass_deadlines(now_s)
+        match event:
+            case SessionOpened() | SessionFailed() | Renewed() | RenewFailed() | SessionGone() | Disconnected() | Connected():
+                commands += self._on_session(event, now_s)
+            case Queued() | Elected() | Claimed() | StandFailed() | EntryGone() | Withdrawn() | QueueSeen():
+                commands += self._on_election(event, now_s)
+            case Started():
+                self.started = True
+            case TimeReached():
+                pass
+            case ClockJumped():
+                self.jumps = event.jumps
+                self.session.doubt(now_s)
+                for election in self.elections.values():
+                    election.doubt()
+            case ResignRequested():
+                stand_at_s = math.inf if event.cooldown_s is None else now_s + event.cooldown_s
+                commands += self.elections[event.election].resign(self.session.epoch, event.reason, stand_at_s, now_s)
+            case StandRequested():
+                if not self.draining:
+                    self.elections[event.election].stand_at_s = -math.inf
+            case DrainRequested():
+                self.draining = True
+                for election in self.elections.values():
+                    commands += election.resign(self.session.epoch, Reason.DRAINING, math.inf, now_s)
+            case ReleaseForced():
+                for election in self.elections.values():
+                    commands += election.release(self.session.epoch, now_s, forced=True)
+            case _:
+                assert_never(event)
+        return commands + self._go_on(now_s)
+
+    def next_deadline_s(self, now_s: float) -> float:
+        """The next instant at which `TimeReached` should be handed in; infinity if none."""
+        if not self.started or self.finished:
+            return math.inf
+        live = self.session.live
+        session_s = math.inf if self.draining and not live else self.session.next_deadline_s(now_s)
+        return min(session_s, *(e.next_deadline_s(live) for e in self.elections.values()))
+
+    def snapshot(self, now_s: float) -> Snapshot:
+        """Everything that can be seen at `now_s`, as one immutable value."""
+        silent = self.session.silent(now_s)
+        for election in self.elections.values():
+            view = election.view(self._resting(election), silent, self.config.instance)
+            self._views[election.name] = self._indexed(view, now_s)
+        return Snapshot(
+            instance=self.config.instance,
+            elections=dict(self._views),
+            connected=self.session.live and not silent,
+            session_live=self.session.live,
+            session_ttl_s=self.session.ttl_s if self.session.live else None,
+            last_confirmed_s=self.session.confirmed_sent_s,
+            renewal_period_s=self.session.period_s if self.session.live else None,
+            draining=self.draining,
+            finished=self.finished,
+            jumps=self.jumps,
+        )
+
+    # ---- inside
+
+    def _pass_deadlines(self, now_s: float) -> list[Command]:
+        """End what has run out by `now_s`, before anything else is believed."""
+        if not self.session.expired(now_s):
+            return []
+        return self._end_session(Problem(Outcome.UNKNOWN, Reason.LEASE_EXPIRED, self._why_expired()), now_s)
+
+    def _why_expired(self) -> str:
+        last = self.session.problem
+        return "the store confirmed no renewal before the deadline" + (f"; last: {last.detail}" if last else "")
+
+    def _end_session(self, problem: Problem, now_s: float) -> list[Command]:
+        for election in self.elections.values():
+            election.session_ended(problem)
+        return self.session.end(problem, now_s)
+
+    def _on_session(self, event: SessionEvent, now_s: float) -> list[Command]:
+        session = self.session
+        expected = SessionPhase.OPENING if isinstance(event, SessionOpened | SessionFailed) else SessionPhase.LIVE
+        # Safety: see test_no_stale_session_check
+        if event.epoch != session.epoch or session.phase is not expected:
+            return []
+        match event:
+            case SessionOpened():
+                return session.opened(event, now_s) or []
+            case SessionFailed():
+                for election in self.elections.values():
+                    election.session_ended(event.problem)
+                return session.failed(event, now_s)
+            case Renewed():
+                return self._on_renewed(event, now_s)
+            case RenewFailed():
+                session.renew_failed(event, now_s)
+            case SessionGone():
+                return self._end_session(event.problem, now_s)
+            case Disconnected():
+                session.connected, session.problem = False, event.problem
+                if self.config.timing.step_down_on_suspend:
+                    return self._suspend(now_s)
+            case Connected():
+                session.reconnected()
+            case _:
+                assert_never(event)
+        return []
+
+    def _on_renewed(self, event: Renewed, now_s: float) -> list[Command]:
+        confirmation = self.session.renewed(event)
+        gone = Problem(Outcome.FAILED, Reason.ENTRY_GONE, "the store does not have our entry any more")
+        commands: list[Command] = []
+        for entry in confirmation.asked:
+            election = self.elections[entry.election]
+            if election.token != entry.token:
+                continue  # it left, or stood anew, while the renewal was under way
+            if entry.election in event.owned:
+                election.confirmed(entry.token, confirmation.valid_until_s, confirmation.fresh)
+            elif entry.election in event.lost:
+                commands += election.entry_gone(gone, now_s)
+        return commands
+
+    def _suspend(self, now_s: float) -> list[Command]:
+        commands: list[Command] = []
+        for election in self.elections.values():
+            if election.phase is Phase.LEADING:
+                commands += election.resign(self.session.epoch, Reason.SUSPENDED, now_s, now_s)
+        return commands
+
+    def _on_election(self, event: ElectionEvent, now_s: float) -> list[Command]:
+        election = self.elections.get(event.election)
+        session = self.session
+        if election is None or event.epoch != session.epoch or not session.live:
+            return []
+        match event:
+            case Queued():
+                return election.queued(event)
+            case Elected():
+                return election.elected(session.epoch, event, now_s)
+            case Claimed():
+                doubted = session.doubted_since_s is not None
+                return election.claimed(event, session.valid_until_s, doubted, now_s)
+            case StandFailed():
+                return election.stand_failed(session.epoch, event, now_s)
+            case EntryGone():
+                return election.entry_gone(event.problem, now_s)
+            case Withdrawn():
+                return election.withdrawn(event, now_s)
+            case QueueSeen():
+                election.seen(event)
+                return []
+            case _:
+                assert_never(event)
+
+    def _go_on(self, now_s: float) -> list[Command]:
+        """What is due by itself: open, stand, withdraw, renew; and close when drained."""
+        session = self.session
+        commands: list[Command] = []
+        if not self.started:
+            return commands
+        if self.draining and session.phase is SessionPhase.OPENING:
+            return session.end(None, now_s)
+        if not session.live:
+            return commands if self.draining else session.open(now_s)
+        for election in self.elections.values():
+            commands += election.expire(session.epoch, now_s)
+            commands += election.release(session.epoch, now_s)
+            commands += election.withdraw_again(session.epoch, now_s)
+            commands += election.stand(session.epoch, now_s)
+        if self.draining and all(e.phase is Phase.OUT for e in self.elections.values()):
+            return commands + session.end(None, now_s)
+        return commands + session.renew(self._entries(), now_s)
+
+    def _entries(self) -> tuple[Entry, ...]:
+        proven = {Phase.QUEUED, Phase.CLAIMING, Phase.LEADING, Phase.RELEASING}
+        return tuple(Entry(e.name, e.token) for e in self.elections.values() if e.phase in proven and e.token is not None)
+
+    def _resting(self, election: Election) -> State:
+        if self.draining or election.phase is Phase.RELEASING:
+            return State.DRAINING
+        if not self.session.live:
+            return State.UNKNOWN if self.session.ever_live else State.STARTING
+        return State.LEADER if election.phase is Phase.LEADING else State.FOLLOWER
+
+    def _indexed(self, view: ElectionView, now_s: float) -> ElectionView:
+        """Give the view its index: one more than the last one if state, token or leader changed."""
+        gist = (view.state_at(now_s), view.term.token if view.term is not None else None, view.leader)
+        last = self._views.get(view.name)
+        changed = last is not None and self._gists[view.name] != gist
+        self._gists[view.name] = gist
+        return replace(view, index=(last.index if last is not None else 1) + changed)

@@ -1,0 +1,182 @@
+"""Liveness: the daemon's one session in the store, shared by all its elections.
+
+Rule 1: a session is good until `valid_until_s`, counted from the *send* of the last confirmed renewal.
+Rule 2: once that instant has passed, or the store said "gone", the session is dead for ever: it is closed, never renewed.
+Rule 3: at most one renewal is outstanding, and an unanswered one is never repeated.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+
+from leaderd.election.backoff import Backoff
+from leaderd.election.commands import CloseSession, Command, Entry, OpenSession, Renew
+from leaderd.election.events import Renewed, RenewFailed, SessionFailed, SessionOpened
+from leaderd.election.problems import Outcome, Problem, Reason
+from leaderd.election.timing import StoreRule, Timing
+
+
+class SessionPhase(StrEnum):
+    """Where the daemon stands with its session."""
+
+    CLOSED = "closed"
+    OPENING = "opening"
+    LIVE = "live"
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmation:
+    """What a confirmed renewal proved: the entries asked about when it was sent, and the deadline it gives them.
+
+    `fresh` is false when it was sent before a clock jump: it proves nothing about the time after.
+    """
+
+    asked: tuple[Entry, ...]
+    valid_until_s: float
+    fresh: bool
+
+
+class Session:
+    """The session machine. The core drives it; it decides nothing about elections."""
+
+    def __init__(self, timing: Timing, rule: StoreRule, backoff: Backoff) -> None:
+        self.timing = timing
+        self.rule = rule
+        self.backoff = backoff
+        self.phase = SessionPhase.CLOSED
+        self.epoch = 0
+        self.ttl_s = 0.0
+        self.valid_until_s = -math.inf
+        self.confirmed_sent_s: float | None = None
+        self.open_at_s = -math.inf
+        self.renew_at_s = math.inf
+        self.asked: tuple[Entry, ...] | None = None
+        self.asked_at_s = -math.inf
+        self.doubted_since_s: float | None = None
+        self.failing = False
+        self.connected = False
+        self.problem: Problem | None = None
+        self.ever_live = False
+
+    @property
+    def live(self) -> bool:
+        """Whether a session is open; whether it is still good says `valid_until_s`."""
+        return self.phase is SessionPhase.LIVE
+
+    @property
+    def period_s(self) -> float:
+        """Seconds between two renewals under the granted ttl."""
+        return self.timing.renewal_period_s(self.rule, self.ttl_s)
+
+    def silent(self, now_s: float) -> bool:
+        """Whether the store owes us an answer: a renewal failed, or is out for longer than a period."""
+        overdue = self.asked is not None and now_s >= self.asked_at_s + self.period_s
+        return self.failing or overdue or not self.connected
+
+    def open(self, now_s: float) -> list[Command]:
+        """Open a session if none is open or opening and the back-off has passed."""
+        if self.phase is not SessionPhase.CLOSED or now_s < self.open_at_s:
+            return []
+        self.phase = SessionPhase.OPENING
+        self.epoch += 1
+        return [OpenSession(self.epoch, self.timing.ttl_s)]
+
+    def opened(self, event: SessionOpened, now_s: float) -> list[Command] | None:
+        """Take the granted session; None when it is good, else the commands that put it away."""
+        valid_for_s = self.timing.valid_for_s(self.rule, event.ttl_s)
+        if valid_for_s <= 0.0:
+            detail = f"the store granted a ttl of {event.ttl_s:g} s, which leaves no safe validity: ask for a longer one"
+            return self.end(Problem(Outcome.FAILED, Reason.TTL_REFUSED, detail), now_s)
+        if now_s >= event.sent_at_s + valid_for_s:
+            detail = "opening the session took longer than it is valid"
+            return self.end(Problem(Outcome.UNKNOWN, Reason.STORE_UNREACHABLE, detail), now_s)
+        self.phase = SessionPhase.LIVE
+        self.ttl_s = event.ttl_s
+        self.connected, self.failing, self.ever_live = True, False, True
+        self.problem = None
+        self.doubted_since_s = None
+        self._confirm(event.sent_at_s, valid_for_s)
+        return None
+
+    def failed(self, event: SessionFailed, now_s: float) -> list[Command]:
+        """Opening failed: try again after a while."""
+        return self.end(event.problem, now_s)
+
+    def renew(self, entries: tuple[Entry, ...], now_s: float) -> list[Command]:
+        """Send the next renewal if it is due and none is outstanding."""
+        if not self.live or self.asked is not None or now_s < self.renew_at_s:
+            return []
+        self.asked, self.asked_at_s = entries, now_s
+        return [Renew(self.epoch, entries)]
+
+    def renewed(self, event: Renewed) -> Confirmation:
+        """A renewal was confirmed: count the deadline anew, from its send."""
+        asked, self.asked = self.asked or (), None
+        self.ttl_s = event.ttl_s
+        self.connected, self.failing = True, False
+        self.problem = None
+        # Safety: see test_reply_dated_deadline
+        self._confirm(event.sent_at_s, self.timing.valid_for_s(self.rule, event.ttl_s))
+        self.backoff.reset()
+        fresh = self.doubted_since_s is None or event.sent_at_s >= self.doubted_since_s
+        if fresh:
+            self.doubted_since_s = None
+        else:
+            self.renew_at_s = -math.inf
+        return Confirmation(asked, self.valid_until_s, fresh)
+
+    def renew_failed(self, event: RenewFailed, now_s: float) -> None:
+        """A renewal failed: the deadline stands as it is; try again soon, as long as it has not passed."""
+        self.asked = None
+        self.failing = True
+        self.problem = event.problem
+        self.renew_at_s = now_s + self.period_s * (0.125 + 0.125 * self.backoff.draw())
+
+    def reconnected(self) -> None:
+        """The transport is back in the same session: have it proven at once."""
+        self.connected = True
+        self.renew_at_s = -math.inf
+
+    def doubt(self, now_s: float) -> None:
+        """The clock jumped: only a renewal sent from now on proves anything; send one at once."""
+        if self.live:
+            self.doubted_since_s = now_s
+            self.renew_at_s = -math.inf
+
+    def expired(self, now_s: float) -> bool:
+        """Whether the deadline has passed without a confirmation."""
+        # Safety: see test_renewing_a_dead_session
+        return self.live and now_s >= self.valid_until_s
+
+    def end(self, problem: Problem | None, now_s: float) -> list[Command]:
+        """Put the session away for good, and set the back-off for the next one."""
+        was_live = self.live
+        self.phase = SessionPhase.CLOSED
+        self.valid_until_s = -math.inf
+        self.asked = None
+        self.renew_at_s = math.inf
+        self.connected, self.failing = False, True
+        self.problem = problem
+        # A session that lived is replaced at once: its loss says nothing against the store. Failed attempts are spaced.
+        self.open_at_s = now_s if was_live and self.backoff.attempts == 0 else now_s + self.backoff.next_s()
+        if was_live and self.backoff.attempts == 0:
+            self.backoff.attempts = 1
+        return [CloseSession(self.epoch)]
+
+    def next_deadline_s(self, now_s: float) -> float:
+        """The next instant at which this machine has something to do; infinity if none."""
+        if self.phase is SessionPhase.CLOSED:
+            return self.open_at_s
+        if self.phase is SessionPhase.OPENING:
+            return math.inf
+        if self.asked is None:
+            return min(self.valid_until_s, self.renew_at_s)
+        overdue_s = self.asked_at_s + self.period_s
+        return min(self.valid_until_s, overdue_s if overdue_s > now_s else math.inf)
+
+    def _confirm(self, sent_at_s: float, valid_for_s: float) -> None:
+        self.confirmed_sent_s = sent_at_s
+        self.valid_until_s = sent_at_s + valid_for_s
+        self.renew_at_s = sent_at_s + self.period_s
