@@ -166,11 +166,10 @@ class Core:
             return []
         match event:
             case SessionOpened():
-                return session.opened(event, now_s) or []
+                unfit = session.opened(event, now_s)
+                return self._end_session(unfit, now_s) if unfit is not None else []
             case SessionFailed():
-                for election in self.elections.values():
-                    election.session_ended(event.problem)
-                return session.failed(event, now_s)
+                return self._end_session(event.problem, now_s)
             case Renewed():
                 return self._on_renewed(event, now_s)
             case RenewFailed():

@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from leaderd.election.backoff import Backoff
 from leaderd.election.commands import CloseSession, Command, Entry, OpenSession, Renew
-from leaderd.election.events import Renewed, RenewFailed, SessionFailed, SessionOpened
+from leaderd.election.events import Renewed, RenewFailed, SessionOpened
 from leaderd.election.problems import Outcome, Problem, Reason
 from leaderd.election.timing import StoreRule, Timing
 
@@ -83,15 +83,14 @@ class Session:
         self.epoch += 1
         return [OpenSession(self.epoch, self.timing.ttl_s)]
 
-    def opened(self, event: SessionOpened, now_s: float) -> list[Command] | None:
-        """Take the granted session; None when it is good, else the commands that put it away."""
+    def opened(self, event: SessionOpened, now_s: float) -> Problem | None:
+        """Take the granted session; or say why it is unfit, and must be ended."""
         valid_for_s = self.timing.valid_for_s(self.rule, event.ttl_s)
         if valid_for_s <= 0.0:
             detail = f"the store granted a ttl of {event.ttl_s:g} s, which leaves no safe validity: ask for a longer one"
-            return self.end(Problem(Outcome.FAILED, Reason.TTL_REFUSED, detail), now_s)
+            return Problem(Outcome.FAILED, Reason.TTL_REFUSED, detail)
         if now_s >= event.sent_at_s + valid_for_s:
-            detail = "opening the session took longer than it is valid"
-            return self.end(Problem(Outcome.UNKNOWN, Reason.STORE_UNREACHABLE, detail), now_s)
+            return Problem(Outcome.UNKNOWN, Reason.STORE_UNREACHABLE, "opening the session took longer than it is valid")
         self.phase = SessionPhase.LIVE
         self.ttl_s = event.ttl_s
         self.connected, self.failing, self.ever_live = True, False, True
@@ -99,10 +98,6 @@ class Session:
         self.doubted_since_s = None
         self._confirm(event.sent_at_s, valid_for_s)
         return None
-
-    def failed(self, event: SessionFailed, now_s: float) -> list[Command]:
-        """Opening failed: try again after a while."""
-        return self.end(event.problem, now_s)
 
     def renew(self, entries: tuple[Entry, ...], now_s: float) -> list[Command]:
         """Send the next renewal if it is due and none is outstanding."""
