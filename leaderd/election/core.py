@@ -133,6 +133,7 @@ class Core:
             elections=dict(self._views),
             connected=self.session.live and not silent,
             session_live=self.session.live,
+            problem=self.session.problem,
             session_ttl_s=self.session.ttl_s if self.session.live else None,
             last_confirmed_s=self.session.confirmed_sent_s,
             renewal_period_s=self.session.period_s if self.session.live else None,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from leaderd.election.events import Contender
-from leaderd.election.problems import Reason
+from leaderd.election.problems import Problem, Reason
 
 
 class Phase(StrEnum):
@@ -111,6 +111,8 @@ class Snapshot:
     elections: dict[str, ElectionView] = field(default_factory=dict)
     connected: bool = False
     session_live: bool = False
+    problem: Problem | None = None
+    """The last failure between us and the store, until something works again."""
     session_ttl_s: float | None = None
     last_confirmed_s: float | None = None
     """When the last confirmed renewal was sent."""
