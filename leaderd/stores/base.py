@@ -57,6 +57,8 @@ class Store(Protocol):
     rule: StoreRule
     """What this store guarantees about its sessions; the deadline arithmetic reads it."""
     traffic: Traffic
+    on_crash: Callable[[BaseException], None]
+    """Called with an exception that the driver did not expect; the daemon ends leadership first, then itself (I11)."""
 
     async def start(self, sink: Sink) -> None:
         """Get ready to take commands; events go to `sink`, on the event loop's thread. Does not need the store to be up."""

@@ -1,0 +1,175 @@
+"""The daemon: the only file that knows every part. Puts them together, starts them in order, and takes them down in order.
+
+Start: store driver, listeners, then the first event, so that nobody can ask before there is an answer. Stop (SIGTERM): every
+answer turns "not leader" at once; the store is released when the promises have lapsed; then the session is closed, then the
+listeners. A second SIGTERM releases at once. An unexpected exception: no answer is yes any more, then exit 70; the store is *not*
+released, because promises may be outstanding, and its own timeout is later than any of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import secrets
+import signal
+from collections.abc import Callable
+
+from leaderd import __version__, log
+from leaderd.board import Board
+from leaderd.clock import BootClock
+from leaderd.config.model import Config
+from leaderd.config.problems import ConfigProblem
+from leaderd.election.core import Core, CoreConfig
+from leaderd.election.events import DrainRequested, ReleaseForced, Started, TimeReached
+from leaderd.errors import EXIT_CONFIG, EXIT_INTERNAL, EXIT_OK, Fatal
+from leaderd.runner import Runner
+from leaderd.stores.base import Identity, Store
+from leaderd.stores.factory import StoreNotInstalled, make_store
+from leaderd.timer import DeadlineTimer
+from leaderd.transitions import TransitionLog
+
+Reload = Callable[[], Config | list[ConfigProblem]]
+
+_LOG = logging.getLogger("leaderd")
+_MAX_TIMER_WAIT_S = 5.0
+_DRAIN_GRACE_S = 5.0
+"""For how long after the last promise a store may take to confirm the release before we leave it to its timeout."""
+_RELOADED_AT_ONCE = {"log.level", "log.format"}
+
+
+def main(config: Config, reload: Reload) -> int:
+    """Run the daemon until it is told to stop; returns its exit code. Raises `Fatal` when it cannot start."""
+    output = log.start(config.log.format, config.log.level)
+    try:
+        return asyncio.run(Daemon(config, reload, output).run())
+    except KeyboardInterrupt:  # before the signal handlers are in place
+        return EXIT_OK
+    finally:
+        output.close()
+
+
+class Daemon:
+    """One candidate as a process."""
+
+    def __init__(self, config: Config, reload: Reload, output: log.LogOutput) -> None:
+        self._config = config
+        self._load = reload
+        self._output = output
+        self._reloading: asyncio.Task[None] | None = None
+        self._clock = BootClock(max(config.timing.margin_s, 0.1))
+        self._identity = Identity(config.instance, secrets.token_hex(8))
+        self._store = _make_store(config, self._identity, self._clock)
+        names = tuple(election.name for election in config.elections)
+        seed = int.from_bytes(os.urandom(8))
+        self._core = Core(CoreConfig(config.instance, names, config.timing, self._store.rule, seed))
+        self._board = Board(self._core.snapshot(self._clock.now_s()), self._core.ledgers, config.timing.promise_s)
+        self._timer = DeadlineTimer(self._clock, self._on_time, _MAX_TIMER_WAIT_S)
+        self._stop = asyncio.Event()
+        self._exit_code = EXIT_OK
+        transitions = TransitionLog(_say, config.timing.ttl_s)
+        self._runner = Runner(self._core, self._store, self._board, self._clock, self._timer.arm, self._on_crash, (transitions,))
+        self._store.on_crash = self._runner.crash
+
+    async def run(self) -> int:
+        """From the first to the last breath."""
+        self._handle_signals()
+        await self._store.start(self._runner.deliver)
+        try:
+            self._greet()
+            unsubscribe = self._board.subscribe(self._on_published)
+            self._runner.deliver(Started())
+            # What start-up made lives as long as the process: the collector need not look at it again.
+            gc.collect()
+            gc.freeze()
+            await self._stop.wait()
+            unsubscribe()
+        finally:
+            self._timer.stop()
+            await self._store.aclose()
+        _LOG.info("stopped")
+        return self._exit_code
+
+    # ---- events from outside
+
+    def _on_time(self) -> None:
+        self._runner.deliver(TimeReached())
+
+    def _on_published(self) -> None:
+        if self._board.snapshot.finished:
+            self._stop.set()
+
+    def _on_crash(self, error: BaseException) -> None:
+        self._exit_code = EXIT_INTERNAL
+        log.event(_LOG, logging.CRITICAL, f"internal error, leadership ended: {type(error).__name__}: {error}")
+        _LOG.debug("internal error", exc_info=error)
+        self._stop.set()
+
+    def _handle_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_stop_signal, number)
+        loop.add_signal_handler(signal.SIGHUP, self._on_reload_signal)
+
+    def _on_stop_signal(self, number: signal.Signals) -> None:
+        if self._core.draining:
+            log.event(_LOG, logging.WARNING, f"{number.name} again: releasing at once, whatever was promised")
+            self._runner.deliver(ReleaseForced())
+            self._leave_in(1.0)
+            return
+        now_s = self._clock.now_s()
+        promised_s = max((ledger.until_s - now_s for ledger in self._core.ledgers.values()), default=0.0)
+        log.event(_LOG, logging.INFO, f"{number.name}: draining", promised_ms=max(0, round(promised_s * 1000)))
+        self._runner.deliver(DrainRequested())
+        self._leave_in(max(0.0, promised_s) + _DRAIN_GRACE_S)
+
+    def _leave_in(self, seconds: float) -> None:
+        asyncio.get_running_loop().call_later(seconds, self._stop.set)
+
+    def _on_reload_signal(self) -> None:
+        if self._reloading is None or self._reloading.done():
+            self._reloading = asyncio.get_running_loop().create_task(self._reload())
+
+    async def _reload(self) -> None:
+        # In a thread: files can hang (a network disk), and the loop has an election to hold.
+        loaded = await asyncio.to_thread(self._load)
+        if isinstance(loaded, list):
+            for problem in loaded:
+                log.event(_LOG, logging.ERROR, f"reload refused: {problem}")
+            return
+        changed = self._config.changed_keys(loaded)
+        self._output.configure(loaded.log.format, loaded.log.level)
+        later = [key for key in changed if key not in _RELOADED_AT_ONCE]
+        message = "reloaded; TLS and credential files are read at each new connection"
+        log.event(_LOG, logging.INFO, message, changed=changed, needs_restart=later)
+
+    def _greet(self) -> None:
+        store = self._config.store
+        log.event(
+            _LOG,
+            logging.INFO,
+            f"leaderd {__version__} starting",
+            instance=self._identity.instance,
+            incarnation=self._identity.incarnation,
+            store=store.url,
+            elections=[election.name for election in self._config.elections],
+            ttl_s=self._config.timing.ttl_s,
+        )
+        for warning in self._config.warnings:
+            log.event(_LOG, logging.WARNING, warning)
+        if store.address.kind == "local":
+            where = "no store was configured: " if store.defaulted else ""
+            log.event(_LOG, logging.WARNING, f"{where}the local store protects one host: other hosts hold elections of their own")
+
+
+def _say(level: int, message: str, **fields: object) -> None:
+    log.event(_LOG, level, message, **fields)
+
+
+def _make_store(config: Config, identity: Identity, clock: BootClock) -> Store:
+    try:
+        store = config.store
+        return make_store(store.address, identity, config.timing, store.credentials, store.tls, clock.now_s)
+    except StoreNotInstalled as error:
+        raise Fatal(str(error), EXIT_CONFIG) from error
