@@ -107,10 +107,14 @@ class Daemon:
         self._stop.set()
 
     def _handle_signals(self) -> None:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._on_stop_signal, number)
-        loop.add_signal_handler(signal.SIGHUP, self._on_reload_signal)
+        def handle(number: signal.Signals) -> None:
+            try:
+                self._on_reload_signal() if number is signal.SIGHUP else self._on_stop_signal(number)
+            except Exception as error:  # noqa: BLE001 - asyncio would log it and go on, deaf to the signal
+                self._runner.crash(error)
+
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(number, handle, number)
 
     def _on_stop_signal(self, number: signal.Signals) -> None:
         if self._core.draining:
@@ -119,10 +123,10 @@ class Daemon:
             self._leave_in(1.0)
             return
         now_s = self._clock.now_s()
-        promised_s = max((ledger.until_s - now_s for ledger in self._core.ledgers.values()), default=0.0)
-        log.event(_LOG, logging.INFO, f"{number.name}: draining", promised_ms=max(0, round(promised_s * 1000)))
+        promised_s = max(0.0, *(ledger.until_s - now_s for ledger in self._core.ledgers.values()))
+        log.event(_LOG, logging.INFO, f"{number.name}: draining", promised_ms=round(promised_s * 1000))
         self._runner.deliver(DrainRequested())
-        self._leave_in(max(0.0, promised_s) + _DRAIN_GRACE_S)
+        self._leave_in(promised_s + _DRAIN_GRACE_S)
 
     def _leave_in(self, seconds: float) -> None:
         asyncio.get_running_loop().call_later(seconds, self._stop.set)
