@@ -36,6 +36,8 @@ _LOG = logging.getLogger("leaderd")
 _MAX_TIMER_WAIT_S = 5.0
 _DRAIN_GRACE_S = 5.0
 """For how long after the last promise a store may take to confirm the release before we leave it to its timeout."""
+_SIGNAL_ECHO_S = 0.25
+"""A second SIGTERM sooner than this is the echo of the first: `timeout` and some inits signal the process and then its group."""
 _RELOADED_AT_ONCE = {"log.level", "log.format"}
 
 
@@ -68,6 +70,7 @@ class Daemon:
         self._timer = DeadlineTimer(self._clock, self._on_time, _MAX_TIMER_WAIT_S)
         self._stop = asyncio.Event()
         self._exit_code = EXIT_OK
+        self._draining_since_s: float | None = None
         transitions = TransitionLog(_say, config.timing.ttl_s)
         self._runner = Runner(self._core, self._store, self._board, self._clock, self._timer.arm, self._on_crash, (transitions,))
         self._store.on_crash = self._runner.crash
@@ -117,12 +120,14 @@ class Daemon:
             asyncio.get_running_loop().add_signal_handler(number, handle, number)
 
     def _on_stop_signal(self, number: signal.Signals) -> None:
-        if self._core.draining:
+        if self._draining_since_s is not None:
+            if self._clock.now_s() - self._draining_since_s < _SIGNAL_ECHO_S:
+                return
             log.event(_LOG, logging.WARNING, f"{number.name} again: releasing at once, whatever was promised")
             self._runner.deliver(ReleaseForced())
             self._leave_in(1.0)
             return
-        now_s = self._clock.now_s()
+        now_s = self._draining_since_s = self._clock.now_s()
         promised_s = max(0.0, *(ledger.until_s - now_s for ledger in self._core.ledgers.values()))
         log.event(_LOG, logging.INFO, f"{number.name}: draining", promised_ms=round(promised_s * 1000))
         self._runner.deliver(DrainRequested())

@@ -48,6 +48,8 @@ class Election:
         self._enter(Phase.STANDING)
         self.stand_at_s = -math.inf
         self.token = None
+        if self.backoff.attempts == 0:  # else the reason of the last refusal stays in sight until the store thinks otherwise
+            self._because(Reason.IN_QUEUE)
         return [Stand(epoch, self.name)]
 
     def queued(self, event: Queued) -> list[Command]:
