@@ -175,7 +175,7 @@ class _Loader:
             )
             return None
         self._warnings.append(
-            f"no store is configured: the local store in {directory} protects this one host only, and only this user's daemons"
+            f"store.url is not set: the local store in {directory} is shared by the daemons of this user on this host"
         )
         return "local://" + quote(directory)
 

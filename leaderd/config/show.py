@@ -10,7 +10,7 @@ from leaderd.config.problems import ConfigProblem
 
 def as_table(config: Config) -> str:
     """Three columns: key, value, origin; control characters escaped."""
-    rows = [("KEY", "VALUE", "FROM"), *((key, _plain(text), _plain(origin)) for key, (text, origin) in config.shown.items())]
+    rows = [("KEY", "VALUE", "FROM"), *((key, plain(text), plain(origin)) for key, (text, origin) in config.shown.items())]
     widths = [max(len(row[column]) for row in rows) for column in range(2)]
     return "\n".join(f"{key:<{widths[0]}}  {text:<{widths[1]}}  {origin}".rstrip() for key, text, origin in rows)
 
@@ -23,8 +23,9 @@ def as_json(config: Config) -> str:
 def as_report(problems: list[ConfigProblem]) -> str:
     """All problems, one line each, and how many there are."""
     count = f"{len(problems)} problem{'' if len(problems) == 1 else 's'}"
-    return "\n".join([*(_plain(str(problem)) for problem in problems), f"leaderd: configuration refused: {count}"])
+    return "\n".join([*(plain(str(problem)) for problem in problems), f"leaderd: configuration refused: {count}"])
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """The text with control characters escaped: safe on any terminal."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode("ascii") for c in text)
