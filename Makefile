@@ -19,8 +19,24 @@ $(VENV)/.dev: pyproject.toml requirements-dev.txt
 	$(BIN)/pip install -q -c requirements-dev.txt -e '.[dev]'
 	touch $(VENV)/.run $@
 
+demo: $(VENV)/.run
+	@$(BIN)/python -m demo
+
 servers: $(VENV)/.dev
 	$(BIN)/python -m testbed fetch
+
+# Real servers: unpacked into .cache from Debian packages, or found on PATH. Where they cannot be had their tests are skipped,
+# loudly; in CI that is a failure.
+test: $(VENV)/.dev
+	$(BIN)/python -m testbed fetch || test -z "$$CI"
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+sim: $(VENV)/.dev
+	$(BIN)/python -m tests.sim --seeds $(SEEDS)
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m testbed fetch
+	$(BIN)/python -m bench
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
