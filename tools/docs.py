@@ -1,0 +1,61 @@
+"""Writes the parts of docs/ that are made from the code: `python -m tools.docs`. A test checks that they are current."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from leaderd.config.keys import KEYS, OTHER_ENV
+
+DOCS = Path(__file__).parent.parent / "docs"
+
+_CONFIGURATION = """\
+# Configuration
+
+<!-- Written by `python -m tools.docs` from leaderd/config/keys.py: change it there. -->
+
+A YAML file (`--config FILE` or `LEADERD_CONFIG`) < environment < flags. `leaderd config check` lists every problem at once, each with
+the key, where its value comes from, the rule and the remedy; `leaderd config show` prints every value with its origin, secrets
+redacted; `leaderd config schema` prints a JSON schema for editors.
+
+Durations are written `500ms`, `10s`, `2m`, `1h`. Secrets come only from files (`*_file`), which others must not be able to read.
+An unknown key is refused, so a slip cannot go unnoticed. `SIGHUP` reads everything anew: the log level and format change at once,
+for everything else the log says that it needs a restart. TLS and credential files are read at each new connection to the store.
+
+| key | variable | flag | default | meaning |
+|---|---|---|---|---|
+{rows}
+
+Two more variables: {others}.
+
+## Timings that hold together
+
+- `renew_every` must fit three times into `ttl`.
+- A renewal is good for `(what the store keeps of the ttl) x (1 - clock_drift) - margin`, counted from its send; see
+  [how-it-works.md](how-it-works.md) for what each store keeps. Timings that leave nothing of it are refused.
+- `ttl` is what is *asked for*; what the store grants (ZooKeeper clips it to 2 to 20 ticks, etcd rounds up) is what
+  counts at run time.
+"""
+
+
+def configuration() -> str:
+    """docs/configuration.md."""
+    rows = []
+    for key in KEYS:
+        flag = f"`{key.flag}`" if key.flag else ""
+        choices = f" ({', '.join(f'`{choice}`' for choice in key.choices)})" if key.choices else ""
+        rows.append(f"| `{key.path}` | `{key.env}` | {flag} | {key.default} | {key.meaning}{choices} |")
+    others = ", ".join(f"`{name}`" for name in sorted(OTHER_ENV))
+    return _CONFIGURATION.format(rows="\n".join(rows), others=others)
+
+
+GENERATED = {"configuration.md": configuration}
+
+
+def main() -> None:
+    """Write every generated page."""
+    for name, render in GENERATED.items():
+        (DOCS / name).write_text(render(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
