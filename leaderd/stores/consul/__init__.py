@@ -1,0 +1,16 @@
+"""Consul: one session per daemon, one lock key per election, in the layout of `consul lock` and of the Go API's `Lock`.
+
+- `wire.py`: what goes over the wire, as pure functions: keys, transactions, records, the texts of refusals.
+- `agents.py`: HTTP with deadlines: several agents, TLS, the ACL token, what a failure means.
+- `session.py`: one session: open, renew and prove at a quorum, watch, close.
+- `contest.py`: one election: wait, acquire, claim, guard, release.
+- `store.py`: commands in, tasks, events out.
+
+Permissions: `write` on the keys `<prefix>/<election>/.lock` and `<prefix>/.leaderd/<election>/mark`, and `session` `write` on the
+agent's node. An agent admits 200 connections per client address by default (`limits.http_max_conns_per_client`), and each
+election that is stood in keeps one open.
+"""
+
+from leaderd.stores.consul.store import ConsulStore
+
+__all__ = ["ConsulStore"]

@@ -1,0 +1,163 @@
+"""The Consul store: commands in, one task for each, events out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from leaderd.election.commands import Claim, CloseSession, Command, OpenSession, RaiseMark, Renew, Stand, Withdraw
+from leaderd.election.events import Connected, Disconnected, Event
+from leaderd.election.problems import Problem
+from leaderd.election.timing import RULES, Timing
+from leaderd.stores.address import Credentials, StoreAddress, Tls
+from leaderd.stores.base import Identity, NowS, Sink, Traffic
+from leaderd.stores.consul.agents import Agents
+from leaderd.stores.consul.contest import Contest
+from leaderd.stores.consul.session import Session
+from leaderd.stores.consul.wire import Keys
+
+_log = logging.getLogger(__name__)
+_CLOSE_S = 1.0
+
+
+class _Epoch:
+    """One session with its elections and everything that runs for it."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.contests: dict[str, Contest] = {}
+        self.tasks: set[asyncio.Task[None]] = set()
+
+
+class ConsulStore:
+    """The `Store` on Consul's HTTP API. `traffic` counts requests; every election that is stood in also keeps one blocking query
+    open, renewed every five minutes, and so does the session."""
+
+    kind = "consul"
+    rule = RULES["consul"]
+
+    def __init__(
+        self, address: StoreAddress, identity: Identity, timing: Timing, credentials: Credentials, tls: Tls, now_s: NowS
+    ) -> None:
+        del timing  # every session names its own ttl
+        self.traffic = Traffic()
+        self.on_crash: Callable[[BaseException], None] = self._log_crash
+        """Called on the event loop with an exception nobody expected; the daemon ends leadership, then itself."""
+        self._identity = identity
+        self._now_s = now_s
+        self._keys = Keys(address.path)
+        self._agents = Agents(address, credentials, tls, self.traffic, now_s)
+        self._agents.on_transport = self._transport
+        self._sink: Sink | None = None
+        self._epoch: _Epoch | None = None
+        self._closing: set[asyncio.Task[None]] = set()
+        self._connected = True
+
+    async def start(self, sink: Sink) -> None:
+        """Get ready to take commands. Does not need the store to be up."""
+        self._sink = sink
+        await self._agents.start()
+
+    async def aclose(self) -> None:
+        """Stop everything. A session being closed gets a second to be released and destroyed."""
+        self._sink = None
+        if self._closing:
+            await asyncio.wait(set(self._closing), timeout=_CLOSE_S)
+        running = set(self._closing)
+        if self._epoch is not None:
+            self._epoch.session.closed = True
+            running |= self._epoch.tasks
+        for task in running:
+            task.cancel()
+        if running:
+            await asyncio.wait(running)
+        await self._agents.aclose()
+
+    def submit(self, command: Command) -> None:
+        """Carry out one command; its outcome arrives at the sink later."""
+        if self._sink is None:
+            return
+        if isinstance(command, OpenSession):
+            self._open(command)
+            return
+        epoch = self._epoch
+        if epoch is None or epoch.session.epoch != command.epoch or epoch.session.closed:
+            return  # of an earlier session: nothing of it may be answered any more
+        match command:
+            case Renew(entries=entries):
+                self._spawn(epoch, epoch.session.renew(entries))
+            case CloseSession():
+                self._close(epoch)
+            case Stand(election=election):
+                self._spawn(epoch, self._contest(epoch, election).stand())
+            case Claim(election=election, token=token, mark=mark):
+                self._spawn(epoch, self._contest(epoch, election).claim(token, mark))
+            case Withdraw(election=election, token=token):
+                self._spawn(epoch, self._contest(epoch, election).withdraw(token))
+            case RaiseMark(election=election, mark=mark):
+                self._spawn(epoch, self._contest(epoch, election).raise_mark(mark))
+
+    # ---- inside
+
+    def _open(self, command: OpenSession) -> None:
+        if self._epoch is not None and not self._epoch.session.closed:
+            self._close(self._epoch)
+        session = Session(command.epoch, command.ttl_s, self._keys, self._identity, self._agents, self._now_s, self._emit)
+        epoch = self._epoch = _Epoch(session)
+        self._spawn(epoch, session.open(lambda work: self._run(work, self._closing)))
+
+    def _close(self, epoch: _Epoch) -> None:
+        epoch.session.closed = True
+        self._run(self._put_away(epoch), self._closing)
+
+    async def _put_away(self, epoch: _Epoch) -> None:
+        """Release what is held, then destroy the session; in the background, since the next session must not wait for it."""
+        session = epoch.session
+        if not session.id:
+            return  # still opening: `Session.open` destroys what it gets
+        releases = [self._run(contest.close(), self._closing) for contest in epoch.contests.values()]
+        if releases:
+            await asyncio.wait(releases, timeout=4 * session.call_s)
+        for task in (*releases, *epoch.tasks):
+            task.cancel()
+        await session.destroy(session.id)
+
+    def _contest(self, epoch: _Epoch, election: str) -> Contest:
+        found = epoch.contests.get(election)
+        if found is None:
+            found = epoch.contests[election] = Contest(epoch.session, election, lambda work: self._spawn(epoch, work))
+        return found
+
+    def _emit(self, event: Event) -> None:
+        if self._sink is not None:
+            self._sink(event)
+
+    def _transport(self, problem: Problem | None) -> None:
+        connected = problem is None
+        if connected is self._connected:
+            return
+        self._connected = connected
+        if self._epoch is not None and self._epoch.session.id:
+            number = self._epoch.session.epoch
+            self._epoch.session.emit(Connected(number) if problem is None else Disconnected(number, problem))
+
+    def _spawn(self, epoch: _Epoch, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        return self._run(work, epoch.tasks)
+
+    def _run(self, work: Coroutine[Any, Any, None], tasks: set[asyncio.Task[None]]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self.on_crash(error)
+
+    def _log_crash(self, error: BaseException) -> None:
+        _log.critical("the Consul store failed unexpectedly", exc_info=error)
+        asyncio.get_running_loop().call_exception_handler({"message": "the Consul store failed unexpectedly", "exception": error})
