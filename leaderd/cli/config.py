@@ -55,7 +55,7 @@ def _say_ok(config: Config) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="leaderd config",
-        description="check: name all problems at once. show: every key, its value and where it was set. schema: JSON schema of the file.",
+        description="check: name all problems at once. show: each key, its value and origin. schema: the JSON schema of the file.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

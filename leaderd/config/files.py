@@ -35,7 +35,7 @@ def check_file(name: str, pem_marker: str | None = None, *, secret: bool = False
         raise FileRefused("the file cannot be read", f"let the daemon's user read it: chown {os.geteuid()} {path}") from None
     except OSError as exc:
         raise FileRefused(f"the file cannot be opened: {exc.strerror}", "name a regular file") from None
-    with open(fd, "rb") as file:
+    try:
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode):
             raise FileRefused("is not a regular file", "name a regular file")
@@ -44,7 +44,11 @@ def check_file(name: str, pem_marker: str | None = None, *, secret: bool = False
                 f"the secret is open to everybody on this host (mode {stat.S_IMODE(found.st_mode):04o})",
                 f"chmod 600 {path} (Kubernetes: defaultMode: 0440)",
             )
-        data = file.read(MAX_BYTES + 1)
+        data = os.read(fd, MAX_BYTES + 1)
+    except OSError as exc:
+        raise FileRefused(f"the file cannot be read: {exc.strerror}", "name a regular file") from None
+    finally:
+        os.close(fd)
     _check_content(data, pem_marker)
     return path
 

@@ -55,7 +55,8 @@ def check_timing(kind: str, timing: Timing, defaults: Defaults, refuse: Refuse) 
         limits = f"{format_duration(rule.min_ttl_s)} to {format_duration(rule.max_ttl_s)}"
         refuse("timing.ttl", f"is outside what {kind} grants, {limits}", "choose a ttl within these limits; 10s suits most")
     if timing.renew_every_s <= 0:
-        refuse("timing.renew_every", "must be above zero", "leave it out: ttl/5 is the default")
+        if not defaults.renew_every:
+            refuse("timing.renew_every", "must be above zero", "leave it out: ttl/5 is the default")
         return
     if timing.renew_every_s * 3 > ttl_s * (1 + 1e-9):
         refuse(

@@ -58,12 +58,14 @@ def _rule(key: Key) -> Schema:
         Kind.SECRET_FILE: _PATH,
         Kind.TEXT: {"type": ["string", "integer"], "minLength": 1, "maxLength": 256},
         Kind.DURATION: {"type": "string", "pattern": durations.PATTERN},
-        Kind.FRACTION: {"anyOf": [number, {"type": "string", "pattern": r"^\+?[0-9]*\.?[0-9]+$"}]},
+        Kind.FRACTION: {"anyOf": [number, {"type": "string", "pattern": r"^0?(\.[0-2][0-9]*)?$"}]},
         Kind.CHOICE: {"enum": list(key.choices)},
         Kind.ELECTIONS: {"type": "array", "minItems": 1, "uniqueItems": True, "items": election},
         Kind.HOST_PORT: {"anyOf": [_OFF, host_port]},
         Kind.SOCKET_PATH: {"anyOf": [_OFF, _SOCKET]},
-        Kind.MODE: {"type": ["string", "integer"], "pattern": "^(0o?)?[67][0-7]{2}$"},
+        Kind.MODE: {
+            "anyOf": [{"type": "string", "pattern": "^(0o?)?[67][0-7]{2}$"}, {"type": "integer", "minimum": 600, "maximum": 777}]
+        },
         Kind.GROUP: {"type": ["string", "integer"], "minLength": 1},
         Kind.OFF: _OFF,
         Kind.HOSTS: {"type": "array", "items": {"type": "string", "pattern": r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.:-]+)$"}},
