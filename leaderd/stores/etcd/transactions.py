@@ -1,0 +1,214 @@
+"""Keys, transactions and what their answers say: the recipe's facts as plain data, testable without a server.
+
+The layout is that of `etcdctl elect`, `etcdctl lock` and the Go concurrency package (client/v3/concurrency/election.go): one key
+`<place>/<lease id in lower-case hex>` per candidate, attached to its lease; whoever's key was created first leads.
+leaderd's own record, the high-water mark of tokens, lives beside the place: others count every key inside as a candidate.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from leaderd.stores.etcd.wire import Compare, Delete, Found, Get, KeyValue, Put, Txn, TxnReply
+
+MARK_DIGITS = 20
+QUEUE_LIMIT = 100
+# etcd takes 128 operations a transaction by default (`--max-txn-ops`), at each level of nesting less those of the level above.
+_FLAT_LIMIT = 100
+_GROUP = 30
+# How many entries of a queue a renewal lists.
+_LISTED = 32
+_LEASE = re.compile(rb"[0-9a-f]{1,16}")
+_MARK = re.compile(rb"[0-9]{20}")
+_NAME_LIMIT = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where one election lives."""
+
+    election: str
+    prefix: bytes
+    mark: bytes
+
+    @property
+    def end(self) -> bytes:
+        """The first key behind the place: '0' follows '/'."""
+        return self.prefix[:-1] + b"0"
+
+    def key(self, lease: int) -> bytes:
+        """The key of the candidate with this lease."""
+        return self.prefix + b"%x" % lease
+
+
+@dataclass(frozen=True, slots=True)
+class Older:
+    """The (at most two) newest of the entries older than ours, newest first; `complete` if there are no others."""
+
+    entries: tuple[KeyValue, ...]
+    complete: bool
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stood:
+    """What the transaction that put us into the queue saw. `older` is None where it could not be told: read it."""
+
+    own: KeyValue
+    mark: bytes
+    older: Older | None
+    queue: Found
+
+
+def place_of(path: str, election: str) -> Place:
+    """The place of an election under the store's path (which has no slash at either end, and may be empty)."""
+    root = f"{path}/" if path else ""
+    return Place(election, f"{root}{election}/".encode(), f"{root}.leaderd/{election}/mark".encode())
+
+
+def mark_text(mark: int) -> bytes:
+    """A high-water mark as stored: of fixed width, so that etcd's comparison of bytes is one of numbers."""
+    return b"%020d" % mark
+
+
+def parse_mark(text: bytes) -> int | None:
+    """A stored high-water mark; None if it is not one. Other widths are refused: they would not compare as numbers."""
+    return int(text) if _MARK.fullmatch(text) else None
+
+
+def name_text(value: bytes) -> str:
+    """A candidate's value for human eyes: decoded leniently, without control characters, bounded."""
+    text = value[: 4 * _NAME_LIMIT].decode("utf-8", "replace")
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)[:_NAME_LIMIT]
+
+
+def key_text(key: bytes) -> str:
+    """A key for human eyes."""
+    return name_text(key)
+
+
+def foreign(place: Place, kv: KeyValue) -> str | None:
+    """Why no candidate of this recipe can have written this entry, or None. Such a key may never go away by itself."""
+    if kv.lease == 0:
+        return f"the key {key_text(kv.key)} has no lease"
+    if not _LEASE.fullmatch(kv.key[len(place.prefix) :]):
+        return f"the key {key_text(kv.key)} is no candidate's"
+    return None
+
+
+def get_older(place: Place, token: int) -> Get:
+    """The two newest entries older than ours. Two, so that with the last one gone it is known that we are first."""
+    return Get(place.prefix, place.end, limit=2, newest_first=True, max_create_revision=token - 1)
+
+
+def get_queue(place: Place, limit: int = QUEUE_LIMIT) -> Get:
+    """The entries, first come first."""
+    return Get(place.prefix, place.end, limit=limit)
+
+
+def older_in(found: Found, revision: int) -> Older:
+    """Make sense of the answer to `get_older`."""
+    return Older(found.kvs[:2], not found.more and len(found.kvs) <= 2, revision)
+
+
+def stand(place: Place, lease: int, value: bytes) -> Txn:
+    """Enter the queue, or find the entry of this lease that is there already: repeatable, for the key names the lease.
+
+    The mark is created if it is missing, because a comparison of a missing key's value always fails.
+    """
+    own = place.key(lease)
+    make_mark = Txn((Compare(place.mark, "create", "=", 0),), (Put(place.mark, mark_text(0)),))
+    look = (
+        Get(place.mark, keys_only=False),
+        Get(own),
+        Get(place.prefix, place.end, limit=3, newest_first=True),
+        get_queue(place),
+    )
+    return Txn((Compare(own, "create", "=", 0),), (make_mark, Put(own, value, lease), *look), (make_mark, *look))
+
+
+def stood(reply: TxnReply) -> Stood | None:
+    """Make sense of the answer to `stand`; None if it contradicts itself."""
+    mark, own, newest, queue = reply.results[-4:]
+    assert isinstance(mark, Found)
+    assert isinstance(own, Found)
+    assert isinstance(newest, Found)
+    assert isinstance(queue, Found)
+    if not own.kvs or not mark.kvs or own.kvs[0].create_revision <= 0:
+        return None
+    older = None
+    if newest.kvs and newest.kvs[0].key == own.kvs[0].key:
+        older = Older(newest.kvs[1:], not newest.more, reply.header.revision)
+    return Stood(own.kvs[0], mark.kvs[0].value, older, queue)
+
+
+def claim(place: Place, lease: int, token: int) -> Txn:
+    """Prove that our entry is alive, ours and the oldest, and raise the mark to its token: all or nothing."""
+    own = place.key(lease)
+    return Txn(
+        (
+            # Safety: see test_claim_without_reverifying_the_own_key
+            Compare(own, "create", "=", token),
+            Compare(own, "lease", "=", lease),
+            # Every entry of the place was created no earlier than ours.
+            Compare(place.prefix, "create", ">", token - 1, place.end),
+            # Safety: see test_no_high_water_mark
+            Compare(place.mark, "value", "<", mark_text(token)),
+        ),
+        (Put(place.mark, mark_text(token)), get_queue(place)),
+        (Get(own), Get(place.mark, keys_only=False), get_older(place, token)),
+    )
+
+
+def withdraw(place: Place, lease: int, token: int | None) -> Txn:
+    """Take our entry out, only if it is ours: by lease, and by token where we know it."""
+    own = place.key(lease)
+    # Safety: see test_unconditional_release
+    compares = [Compare(own, "lease", "=", lease)]
+    if token is not None:
+        compares.append(Compare(own, "create", "=", token))
+    return Txn(tuple(compares), (Delete(own),))
+
+
+def raise_mark(place: Place, mark: int) -> Txn:
+    """Raise the high-water mark to at least `mark`; never lower it."""
+    put = Put(place.mark, mark_text(mark))
+    make = Txn((Compare(place.mark, "create", "=", 0),), (put,))
+    return Txn((Compare(place.mark, "value", "<", mark_text(mark)),), (put,), (make,))
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One read of everything a renewal has to know: our entries, who is before us where we wait, and one queue to show.
+
+    A transaction of reads alone is linearizable and writes nothing, whatever the number of elections.
+    """
+
+    own: tuple[bytes, ...]
+    waiting: tuple[tuple[Place, int], ...] = ()
+    listed: Place | None = None
+
+    def gets(self) -> list[Get]:
+        """The reads, in order; never none, for even with no entry the quorum has to be asked."""
+        gets = [Get(key) for key in self.own] + [get_older(place, token) for place, token in self.waiting]
+        if self.listed is not None:
+            gets.append(get_queue(self.listed, _LISTED))
+        return gets
+
+    def txn(self, anchor: bytes) -> Txn:
+        """The transaction; `anchor` is a key to read where there is nothing else. Many reads are nested in groups."""
+        gets = self.gets() or [Get(anchor)]
+        if len(gets) <= _FLAT_LIMIT:
+            return Txn((), tuple(gets))
+        return Txn((), tuple(Txn((), tuple(gets[i : i + _GROUP])) for i in range(0, len(gets), _GROUP)))
+
+    def results(self, reply: TxnReply) -> list[Found]:
+        """The answers to `gets()`, in their order."""
+        founds: list[Found] = []
+        for result in reply.results:
+            if isinstance(result, Found):
+                founds.append(result)
+            elif isinstance(result, TxnReply):
+                founds.extend(self.results(result))
+        return founds

@@ -1,0 +1,163 @@
+"""One watch stream for all elections of a session, resumed where it broke.
+
+A watch remembers the revision up to which it has seen everything; a new stream, to whatever endpoint, continues from there, so a
+broken stream loses no event and means nothing by itself. Where the store has compacted that revision away the listener is told
+to read again. A stream that is silently stuck is made good by the renewals, which read the same keys.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from leaderd.stores.etcd.client import Client
+from leaderd.stores.etcd.errors import is_token_refused
+from leaderd.stores.etcd.wire import BAD_REPLY, WatchCancel, WatchCreate, WatchEvent, WatchMessage, WatchStream, WireError
+
+_FIRST_PAUSE_S = 0.1
+_LONGEST_PAUSE_S = 2.0
+
+
+class Listener(Protocol):
+    """Who wants to hear of changes of one key."""
+
+    def changed(self, event: WatchEvent) -> None:
+        """The key changed."""
+
+    def missed(self) -> None:
+        """Changes may have been missed: the watch has ended, read the key again."""
+
+
+@dataclass(slots=True)
+class _Watch:
+    key: bytes
+    start_revision: int
+    deletes_only: bool
+    listener: Listener
+
+
+class Watcher:
+    """Watches on single keys over one stream. `report` hears of a stream that cannot be opened, and of one that works again."""
+
+    def __init__(self, client: Client, report: Callable[[WireError | None], None]) -> None:
+        self._client = client
+        self._report = report
+        self._ids = itertools.count(1)
+        self._watches: dict[int, _Watch] = {}
+        self._stream: WatchStream | None = None
+        self._endpoint = ""
+        self._some = asyncio.Event()
+
+    def add(self, key: bytes, start_revision: int, listener: Listener, deletes_only: bool = False) -> int:
+        """Watch `key` from `start_revision` on (0: from now on); returns the watch's number."""
+        number = next(self._ids)
+        self._watches[number] = watch = _Watch(key, start_revision, deletes_only, listener)
+        if self._stream is not None:
+            self._stream.send(_create(number, watch))
+        self._some.set()
+        return number
+
+    def drop(self, number: int) -> None:
+        """Stop a watch; nothing more is heard of it."""
+        if self._watches.pop(number, None) is not None and self._stream is not None:
+            self._stream.send(WatchCancel(number))
+
+    def move(self) -> None:
+        """The connection was given up: open the stream anew on the next one."""
+        if self._stream is not None:
+            self._stream.cancel()
+
+    async def run(self) -> None:
+        """Keep the stream open, for ever."""
+        failures = 0
+        while True:
+            await self._some.wait()
+            try:
+                wire = self._client.wire()
+            except WireError as e:
+                error, followed = e, False
+            else:
+                token: str | None = None
+                followed = False
+                self._endpoint = wire.endpoint
+                try:
+                    token = await self._client.token(wire)
+                    self._stream = wire.watch(token)
+                    await self._open(self._stream)
+                    followed = True
+                    await self._follow(self._stream)
+                    raise AssertionError("a watch stream is followed until it breaks")
+                except WireError as e:
+                    error = e
+                    self._client.blame(wire, e)
+                    if is_token_refused(e):
+                        await self._try_new_token(token)
+                finally:
+                    if self._stream is not None:
+                        self._stream.cancel()
+                        self._stream = None
+            # One broken stream is routine (a member restarts); a second attempt that fails as well is worth telling.
+            failures = 1 if followed else failures + 1
+            if failures > 1:
+                self._report(error)
+                pause_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** min(failures, 10))
+                await asyncio.sleep(pause_s * (0.5 + 0.5 * random.random()))  # noqa: S311 - jitter, no secret
+
+    async def _open(self, stream: WatchStream) -> None:
+        """Ask for every watch and wait for the first word. A stream that says nothing within a call's deadline is broken."""
+        for number, watch in self._watches.items():
+            stream.send(_create(number, watch))
+        try:
+            async with asyncio.timeout(self._client.timeout_s if self._watches else None):
+                self._take(await stream.receive())
+        except TimeoutError:
+            raise WireError("DEADLINE_EXCEEDED", "a watch was not answered", self._endpoint) from None
+        self._report(None)
+
+    async def _follow(self, stream: WatchStream) -> None:
+        while True:
+            self._take(await stream.receive())
+
+    async def _try_new_token(self, refused: str | None) -> None:
+        try:
+            await self._client.new_token(self._client.wire(), refused)
+        except WireError:
+            pass  # the next attempt, or the next renewal, meets the same refusal and reports it
+
+    def _take(self, message: WatchMessage) -> None:
+        watch = self._watches.get(message.watch_id)
+        if watch is None:
+            # Dropped meanwhile; a stream that cannot carry watches at all answers with the number -1.
+            if message.canceled and message.watch_id < 0:
+                raise _refusal(message, self._endpoint)
+            return
+        if message.canceled:
+            if message.compact_revision <= 0:
+                raise _refusal(message, self._endpoint)
+            del self._watches[message.watch_id]
+            watch.listener.missed()
+        elif message.events:
+            watch.start_revision = max(watch.start_revision, message.events[-1].kv.mod_revision + 1)
+            for event in message.events:
+                if message.watch_id in self._watches:
+                    watch.listener.changed(event)
+        elif not message.created or watch.start_revision == 0:
+            # A progress notice, or a watch "from now on" that has learnt when now is.
+            watch.start_revision = max(watch.start_revision, message.header.revision + 1)
+
+
+def _create(number: int, watch: _Watch) -> WatchCreate:
+    return WatchCreate(number, watch.key, watch.start_revision, watch.deletes_only)
+
+
+def _refusal(message: WatchMessage, endpoint: str) -> WireError:
+    reason = message.cancel_reason or "etcdserver: the watch was cancelled"
+    if "permission denied" in reason:
+        return WireError("PERMISSION_DENIED", reason, endpoint)
+    if "auth" in reason or "user name" in reason:
+        return WireError("UNAUTHENTICATED", reason, endpoint)
+    return WireError(BAD_REPLY, reason, endpoint)
