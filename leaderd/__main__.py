@@ -24,6 +24,10 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:
         _silence(sys.stdout)
         code = EXIT_BROKEN_PIPE
+    except OSError as exc:
+        _silence(sys.stdout)
+        _complain(f"{exc.strerror or exc}{f': {exc.filename}' if exc.filename else ''}")
+        code = EXIT_INTERNAL
     except KeyboardInterrupt:
         code = EXIT_INTERRUPTED
     except Exception as exc:

@@ -107,6 +107,8 @@ class LogOutput(logging.Handler):
                 )
                 line = self.format(record).encode() + b"\n" + line
             self._write(line)
+            if self._done and self._queue.empty():
+                return  # there was no room for the None
 
     def _write(self, data: bytes) -> None:
         while data:
@@ -153,7 +155,7 @@ def _fields(record: logging.LogRecord) -> dict[str, object]:
     fields: dict[str, object] = {}
     if isinstance(given, dict):
         for key, value in given.items():
-            name = str(key)
+            name = str(key)[:64]
             fields[f"{name}_" if name in _RESERVED else name] = _plain(value)
     if record.exc_info and record.exc_info[1] is not None:
         _add_error(fields, record.exc_info[1], record.exc_info[2])
@@ -181,7 +183,7 @@ def _plain(value: object) -> object:
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
     if isinstance(value, dict):
-        return {str(key): _plain(inner) for key, inner in value.items()}
+        return {str(key)[:64]: _plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [_plain(inner) for inner in value]
     return _cut(str(value))

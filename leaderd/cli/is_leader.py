@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 from collections.abc import Sequence
 
 from leaderd.cli import daemon_client
@@ -32,8 +31,7 @@ def main(argv: Sequence[str]) -> int:
     if "leader" not in body:
         raise daemon_client.Unreachable("what answers at the socket is no leaderd: its answer is not the expected JSON")
     if not options.quiet:
-        sys.stdout.write(answer.body.decode("utf-8", "replace").rstrip() + "\n")
-        sys.stdout.flush()
+        print(answer.body.decode("utf-8", "replace").rstrip(), flush=True)
     if answer.status != 200 or body["leader"] is not True:
         return EXIT_NOT_LEADER
     # Last of all, after everything that may have taken time: a frozen or slow client must not turn an old yes into exit 0.
@@ -41,7 +39,10 @@ def main(argv: Sequence[str]) -> int:
     valid_for_ms = body.get("valid_for_ms")
     if not isinstance(valid_for_ms, int | float):
         return EXIT_NOT_LEADER
-    if not _is_zero(options.promise) and daemon_client.now_s() >= answer.asked_at_s + valid_for_ms / 1000:
+    # Written so that a NaN is no yes either.
+    fresh = daemon_client.now_s() < answer.asked_at_s + valid_for_ms / 1000
+    # Safety: see test_answer_older_than_its_promise
+    if not fresh and not _is_zero(options.promise):
         raise Fatal("the answer took longer than it was valid for: not leader", EXIT_NOT_LEADER)
     return EXIT_OK
 

@@ -26,8 +26,8 @@ USED = {
 USED |= {"minLength", "maxLength", "minimum", "maximum", "minItems", "uniqueItems"}
 # What no schema can see: files, ports already used, relations between keys, what exists on this host.
 BEYOND = (
-    "no such file|already|three renewals|valid for|promised|to lead|grants|above zero|directory|group on this host|109 bytes|two renewals|"
-    "is the port|the port|path segment|host:port|IPv6|neither|no host name|control characters"
+    "no such file|already|three renewals|valid for|promised|to lead|grants|above zero|directory|group on this host|"
+    "109 bytes|two renewals|is the port|the port|path segment|host:port|IPv6|neither|no host name|control characters"
 )
 
 
@@ -65,6 +65,7 @@ class Words(yaml.SafeLoader):
     """YAML 1.2, as editors read it: no `off` that is false, no octal, no dates."""
 
 
+WORDS = {"null", "float", "int"}
 Words.yaml_implicit_resolvers = {
     first: [
         (tag, rule) for tag, rule in rules if tag.rpartition(":")[2] in ({"float"} if first == "0" else {"null", "float", "int"})
