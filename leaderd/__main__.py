@@ -11,13 +11,13 @@ from leaderd.errors import EXIT_BROKEN_PIPE, EXIT_INTERNAL, EXIT_INTERRUPTED, Fa
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    _fill_streams()
     try:
         try:
             code = run_command(sys.argv[1:] if argv is None else argv)
         finally:
             # Here and not at interpreter exit, where a reader that went away would be a traceback.
-            if sys.stdout is not None:
-                sys.stdout.flush()
+            sys.stdout.flush()
     except Fatal as exc:
         _complain(exc.message)
         code = exc.code
@@ -38,6 +38,19 @@ def main(argv: list[str] | None = None) -> int:
     return code
 
 
+def _fill_streams() -> None:
+    """Give closed standard streams to /dev/null: the next file opened would get their number, and log lines would land in it."""
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - as long as the process
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+
+
 def _complain(message: str) -> None:
     line = "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode("ascii") for c in message)
     try:
@@ -56,8 +69,6 @@ def _where(exc: Exception) -> str:
 
 def _silence(stream: object) -> None:
     """Let the interpreter's last flush of a broken pipe go nowhere."""
-    if stream is None:
-        return
     try:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # type: ignore[attr-defined]
     except (OSError, ValueError):

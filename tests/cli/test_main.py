@@ -133,6 +133,23 @@ def test_closed_streams_make_no_traceback(daemon):
     assert subprocess.run(["sh", "-c", script], capture_output=True, text=True, timeout=30, check=False).stdout == "0\n"
 
 
+def test_a_daemon_with_closed_streams_writes_its_log_into_no_other_file(tmp_path):
+    code = (
+        "import os, sys; from leaderd import daemon, __main__\n"
+        "def run(config, reload):\n"
+        "    from leaderd import log\n"
+        f"    fd = os.open({str(tmp_path / 'data')!r}, os.O_CREAT | os.O_WRONLY)\n"
+        "    output = log.start('json', 'info'); log.logging.getLogger().error('stray'); output.close()\n"
+        "    return fd\n"
+        "daemon.main = run\n"
+        "sys.exit(__main__.main(['run', '--election', 'a', '--store', 'local:///srv/x']))"
+    )
+    script = f'{sys.executable} -c "$0" <&- >&- 2>&-; echo "$?"'
+    done = subprocess.run(["sh", "-c", script, code], capture_output=True, text=True, timeout=30, check=False)
+    assert int(done.stdout) > 2
+    assert (tmp_path / "data").read_bytes() == b""
+
+
 def test_a_full_disk_is_no_yes_and_no_traceback(daemon):
     script = f"{sys.executable} -m leaderd is-leader --socket {daemon.path} >/dev/full"
     done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, timeout=30, check=False)
