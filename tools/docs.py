@@ -13,8 +13,8 @@ _CONFIGURATION = """\
 
 <!-- Written by `python -m tools.docs` from leaderd/config/keys.py: change it there. -->
 
-A YAML file (`--config FILE` or `LEADERD_CONFIG`) < environment < flags. `leaderd config check` lists every problem at once, each with
-the key, where its value comes from, the rule and the remedy; `leaderd config show` prints every value with its origin, secrets
+A YAML file (`--config FILE` or `LEADERD_CONFIG`) < environment < flags. `leaderd config check` lists every problem at once, each
+with the key, where its value comes from, the rule and the remedy; `leaderd config show` prints every value with its origin, secrets
 redacted; `leaderd config schema` prints a JSON schema for editors.
 
 Durations are written `500ms`, `10s`, `2m`, `1h`. Secrets come only from files (`*_file`), which others must not be able to read.
