@@ -1,0 +1,1 @@
+"""Breaking leaderd on purpose: faults, workloads, histories, and the checkers that judge them."""

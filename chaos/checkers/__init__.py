@@ -1,0 +1,23 @@
+"""Judges of a history: pure functions, shared by the simulator and the suites with real servers.
+
+They take what was observed (`history.py`), know nothing of leaderd, and return findings; an empty list is a clean bill.
+"""
+
+from chaos.checkers.fence import Write, stale_writes
+from chaos.checkers.history import Claim, Finding, Window, merged, without
+from chaos.checkers.liveness import leaderless
+from chaos.checkers.overlap import overlaps
+from chaos.checkers.tokens import token_faults
+
+__all__ = [
+    "Claim",
+    "Finding",
+    "Window",
+    "Write",
+    "leaderless",
+    "merged",
+    "overlaps",
+    "stale_writes",
+    "token_faults",
+    "without",
+]

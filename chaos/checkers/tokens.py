@@ -1,0 +1,38 @@
+"""Fencing tokens only rise: by order of first claims, each term's token is above every earlier one's, and is one holder's alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from chaos.checkers.history import Claim, Finding
+
+Restores = Mapping[str, Sequence[tuple[float, int]]]
+
+
+def token_faults(claims: Iterable[Claim], restores: Restores | None = None) -> list[Finding]:
+    """Every term that began with a token not above all earlier ones of its election, or with another holder's token.
+
+    `restores`: by election, the instants at which an operator took the store back to an old snapshot, with the high-water mark
+    that is left to compare with from then on (what the snapshot holds, and what the claimants remember).
+    """
+    first: dict[tuple[str, str, int], Claim] = {}
+    for claim in claims:
+        known = first.get(claim[:3])
+        if known is None or claim.start_s < known.start_s:
+            first[claim[:3]] = claim
+    found: list[Finding] = []
+    highest: dict[str, Claim] = {}
+    for claim in sorted(first.values(), key=lambda c: (c.start_s, c.token)):
+        top = highest.get(claim.election)
+        forgiven = top is not None and any(
+            top.start_s < at_s <= claim.start_s and claim.token > mark for at_s, mark in (restores or {}).get(claim.election, ())
+        )
+        if top is not None and claim.token <= top.token and not forgiven:
+            text = (
+                f"{claim.election}: {claim.holder} leads from {claim.start_s:.4f} with token {claim.token}, not above "
+                f"{top.token}, with which {top.holder} led from {top.start_s:.4f}"
+            )
+            found.append(Finding("token", claim.start_s, text))
+        if top is None or claim.token > top.token or forgiven:
+            highest[claim.election] = claim
+    return found

@@ -1,0 +1,80 @@
+"""What the checkers judge: every claim made by anybody, in true time, and when somebody could have led."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from chaos.checkers import Claim, Window
+
+POINT_S = 1e-7
+"""The length of a claim that promises nothing: the instant of the answer itself."""
+
+
+class Evidence:
+    """The history of one run."""
+
+    def __init__(self, elections: Iterable[str]) -> None:
+        self.elections = tuple(elections)
+        self.excused: list[Claim] = []
+        self.restores: dict[str, list[tuple[float, int]]] = {name: [] for name in self.elections}
+        self.known: dict[str, dict[str, int]] = {name: {} for name in self.elections}
+        """By election and holder: the highest token that this process was told of as another's or its own term."""
+        self._claims: dict[tuple[str, str, int], list[tuple[float, float]]] = {}
+        self._able_since: dict[str, float] = {}
+        self._windows: list[tuple[str, Window]] = []
+
+    # ---- claims
+
+    def claim(self, election: str, holder: str, token: int, start_s: float, end_s: float) -> None:
+        """`holder` claims `election` for [start_s, end_s) of true time."""
+        end_s = max(end_s, start_s + POINT_S)
+        intervals = self._claims.setdefault((election, holder, token), [])
+        if intervals:
+            last_start_s, last_end_s = intervals[-1]
+            if last_start_s <= start_s <= last_end_s:
+                if end_s > last_end_s:
+                    intervals[-1] = (last_start_s, end_s)
+                return
+        intervals.append((start_s, end_s))
+
+    def stop_at(self, holder: str, at_s: float) -> None:
+        """The holder's whole machine stops existing for a while at `at_s`: what it promised is void from then on."""
+        for key, intervals in self._claims.items():
+            if key[1] == holder:
+                kept = [(start_s, min(end_s, at_s)) for start_s, end_s in intervals if start_s < at_s]
+                intervals[:] = kept
+
+    def claims(self) -> list[Claim]:
+        """Everything claimed, in order."""
+        return [Claim(*key, *interval) for key, intervals in self._claims.items() for interval in intervals]
+
+    def leader_at(self, election: str, at_s: float) -> str | None:
+        """Who claims the election at `at_s` (the host's name), if anybody: for faults that aim."""
+        for (name, holder, _), intervals in self._claims.items():
+            if name == election and intervals and intervals[-1][0] <= at_s + 1e-3 and intervals[-1][1] > at_s - 0.5:
+                return holder.partition("#")[0]
+        return None
+
+    # ---- what no lease can prevent
+
+    def excuse(self, election: str, token: int | None, from_s: float, for_s: float) -> None:
+        """An operator took the entry with `token` (None: any) away: who claims with it now is excused for `for_s`."""
+        for (name, holder, its_token), intervals in self._claims.items():
+            if name == election and token in {None, its_token} and intervals and intervals[-1][1] > from_s - for_s:
+                self.excused.append(Claim(election, holder, its_token, from_s, from_s + for_s))
+
+    # ---- who could have led
+
+    def able(self, candidate: str, now_s: float) -> None:
+        """From now on this candidate, and the store it sees, are healthy."""
+        self._able_since.setdefault(candidate, now_s)
+
+    def unable(self, candidate: str, now_s: float) -> None:
+        """The candidate, or its store, is disturbed."""
+        since_s = self._able_since.pop(candidate, None)
+        if since_s is not None:
+            self._windows.append((candidate, Window(since_s, now_s)))
+
+    def windows(self) -> list[Window]:
+        """Every stretch in which some one candidate was healthy throughout."""
+        return [window for _, window in self._windows]
