@@ -17,7 +17,6 @@ import math
 import os
 import queue
 import select
-import sys
 import threading
 from datetime import UTC, datetime
 from pathlib import PurePath
@@ -205,9 +204,3 @@ def _escaped(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode("ascii") for c in text)
-
-
-def to_stderr(line: str) -> None:
-    """A line for the user who started the command, before or instead of logging; a closed stderr is no error."""
-    with contextlib.suppress(OSError, ValueError):
-        print(_escaped(line), file=sys.stderr, flush=True)  # noqa: T201

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 
 from leaderd.cli.config_flags import PRECEDENCE, add_config_flags, load_with
 from leaderd.config.model import Config
+from leaderd.config.problems import plain
 from leaderd.config.schema import json_schema
-from leaderd.config.show import as_json, as_report, as_table, plain
+from leaderd.config.show import as_json, as_report, as_table
 from leaderd.errors import EXIT_CONFIG, EXIT_OK
 
 EPILOG = f"""\

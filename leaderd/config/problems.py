@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-SHOWN_CHARS = 120
+SHOWN_CHARS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,15 +24,24 @@ class ConfigProblem:
 
     def __str__(self) -> str:
         shown = "" if self.value is None else f" = {quoted(self.value)}"
-        return f"{self.origin}: {self.key}{shown}: {self.rule}; {self.remedy}"
+        # Rules and remedies may quote the value, and a key may be anything: all of it is for one line of a terminal.
+        return plain(f"{self.origin}: {_cut(self.key)}{shown}: {_cut(self.rule)}; {_cut(self.remedy)}")
 
 
 def quoted(text: str) -> str:
     """The text in quotes on one line, control characters escaped, cut when it is very long."""
-    if len(text) > SHOWN_CHARS:
-        text = text[:SHOWN_CHARS] + "..."
-    shown = json.dumps(text, ensure_ascii=False)
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode("ascii") for c in shown)
+    return plain(json.dumps(_cut(text), ensure_ascii=False))
+
+
+def plain(text: str) -> str:
+    """The text with everything escaped that is no printable character: safe on any terminal."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode("ascii") for c in text)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= SHOWN_CHARS else text[:SHOWN_CHARS] + "..."
 
 
 def redacted_url(url: str) -> str:

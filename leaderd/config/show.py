@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from leaderd.config.model import Config
-from leaderd.config.problems import ConfigProblem
+from leaderd.config.problems import ConfigProblem, plain
 
 
 def as_table(config: Config) -> str:
@@ -23,9 +23,4 @@ def as_json(config: Config) -> str:
 def as_report(problems: list[ConfigProblem]) -> str:
     """All problems, one line each, and how many there are."""
     count = f"{len(problems)} problem{'' if len(problems) == 1 else 's'}"
-    return "\n".join([*(plain(str(problem)) for problem in problems), f"leaderd: configuration refused: {count}"])
-
-
-def plain(text: str) -> str:
-    """The text with control characters escaped: safe on any terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode("ascii") for c in text)
+    return "\n".join([*map(str, problems), f"leaderd: configuration refused: {count}"])

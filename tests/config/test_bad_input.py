@@ -36,6 +36,7 @@ VALUES = [
     ("store.url", "etcd://h/x#y", "no query"),
     ("store.url", "local://dir", "absolute directory"),
     ("store.url", "local:///", "needs a directory"),
+    ("store.url", "local:///a%00b", "holds a NUL"),
     ("store.url", "null", "not nothing"),
     ("store", "etcd://h", "a mapping is needed, not a word"),
     ("store", "[url]", "a mapping is needed, not a list"),

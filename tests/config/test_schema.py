@@ -27,7 +27,7 @@ USED |= {"minLength", "maxLength", "minimum", "maximum", "minItems", "uniqueItem
 # What no schema can see: files, ports already used, relations between keys, what exists on this host.
 BEYOND = (
     "no such file|already|three renewals|valid for|promised|to lead|grants|above zero|directory|group on this host|"
-    "109 bytes|two renewals|is the port|the port|path segment|host:port|IPv6|neither|no host name|control characters"
+    "109 bytes|two renewals|NUL|is the port|the port|path segment|host:port|IPv6|neither|no host name|control characters"
 )
 
 
