@@ -3,7 +3,8 @@
 - `wire.py`: what goes over the wire, as pure functions: keys, transactions, records, the texts of refusals.
 - `agents.py`: HTTP with deadlines: several agents, TLS, the ACL token, what a failure means.
 - `session.py`: one session: open, renew and prove at a quorum, watch, close.
-- `contest.py`: one election: wait, acquire, claim, guard, release.
+- `lock.py`: one election's lock: acquire, claim, release, and the argument why each is sound.
+- `contest.py`: one election: wait until the lock is free, race for it, guard it.
 - `store.py`: commands in, tasks, events out.
 
 Permissions: `write` on the keys `<prefix>/<election>/.lock` and `<prefix>/.leaderd/<election>/mark`, and `session` `write` on the

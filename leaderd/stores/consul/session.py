@@ -27,7 +27,8 @@ from leaderd.stores.consul.agents import Agents, CallFailed, Reply, failed
 WAIT_S = 300.0
 """How long a blocking query waits; an agent allows up to ten minutes."""
 _PER_TXN = wire.MAX_OPS // 2
-_STORE_DOUBT = frozenset({Reason.STORE_UNREACHABLE, Reason.STALE_STORE_NODE, Reason.STORE_ERROR, Reason.WRONG_PROTOCOL})
+PASSING = frozenset({Reason.STORE_UNREACHABLE, Reason.STALE_STORE_NODE, Reason.STORE_ERROR, Reason.WRONG_PROTOCOL})
+"""Failures that may pass by themselves: look again later."""
 
 T = TypeVar("T")
 Spawn = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
@@ -159,7 +160,7 @@ class Session:
             self.gone(gone.detail)
         elif problems:
             self.emit(RenewFailed(self.epoch, sent_at_s, problems[0]))
-            if problems[0].reason in _STORE_DOUBT:
+            if problems[0].reason in PASSING:
                 self.agents.interrupt()
         else:
             lost = results[1]
@@ -258,7 +259,7 @@ class Session:
         return txn
 
     async def _txn(self, body: bytes, consistent: bool, again: bool) -> wire.Txn:
-        # Safety: see test_heartbeat_without_quorum_check
+        # Safety: see test_a_renewal_at_an_isolated_leader_fails
         path = "txn?consistent" if consistent else "txn"
         return _expect(
             await self.agents.call("PUT", path, self.call_s, body, again=again), wire.read_txn, "txn", frozenset({200, 409})
