@@ -42,7 +42,8 @@ _OPTIONS: tuple[tuple[str, int | str], ...] = (
     # A new channel must be a new connection (and a new TLS handshake), not one shared through the process-wide pool.
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 500),
+    # Also how long a connection attempt may take; a call's own deadline is what makes us try elsewhere.
+    ("grpc.min_reconnect_backoff_ms", 5000),
     ("grpc.max_reconnect_backoff_ms", 1000),
     ("grpc.enable_retries", 0),
     ("grpc.service_config_disable_resolution", 1),

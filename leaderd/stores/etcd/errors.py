@@ -29,10 +29,11 @@ _FOREIGN_TEXTS = (
     "parsing http/2",
     "http2 header with status",
     "wrong_version_number",
-    "settings frame",
+    "expected settings frame",
     "invalid content-type",
     "connect string",
 )
+_NOT_SENT_TEXTS = ("failed to connect", "errors resolving", "too many requests")
 _TLS_TEXTS = (
     "certificate_verify_failed",
     "tlsv1_alert",
@@ -43,6 +44,16 @@ _TLS_TEXTS = (
     "hostname verification",
     "peer name",
 )
+_ENDPOINT_CODES = {
+    "UNAVAILABLE",
+    "DEADLINE_EXCEEDED",
+    "CANCELLED",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNKNOWN",
+    BAD_REPLY,
+    OTHER_CLUSTER,
+}
 _REFUSALS = {
     "INVALID_ARGUMENT",
     "FAILED_PRECONDITION",
@@ -69,7 +80,7 @@ def is_endpoint_at_fault(error: WireError) -> bool:
     """Another endpoint may do better: silent, refused, cut off from its quorum, or no etcd at all."""
     if _is_answer(error):
         return any(text in error.message for text in _NO_QUORUM_TEXTS)
-    return error.code not in {NO_CREDENTIALS, STALE_MEMBER, "PERMISSION_DENIED", "UNAUTHENTICATED"}
+    return error.code in _ENDPOINT_CODES
 
 
 def outcome_of(error: WireError) -> Outcome:
@@ -78,7 +89,7 @@ def outcome_of(error: WireError) -> Outcome:
         return Outcome.UNKNOWN
     if error.code in _REFUSALS or error.code in {NO_CREDENTIALS, OTHER_CLUSTER}:
         return Outcome.FAILED
-    if error.code == "UNAVAILABLE" and ("failed to connect" in error.message or "too many requests" in error.message):
+    if error.code == "UNAVAILABLE" and any(text in error.message for text in _NOT_SENT_TEXTS):
         return Outcome.FAILED
     return Outcome.UNKNOWN
 

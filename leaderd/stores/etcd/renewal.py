@@ -45,7 +45,7 @@ class Renewal:
                     continue
                 problem = problem_of(e, "renewing")
                 if problem.reason in {Reason.STORE_UNREACHABLE, Reason.STALE_STORE_NODE, Reason.WRONG_PROTOCOL}:
-                    session.set_connected(problem)
+                    session.renewal_heard(problem)
                 session.emit(RenewFailed(session.epoch, sent_at_s, problem))
             return
         session.emit(RenewFailed(session.epoch, first_sent_s, _gone(session.lease)))
@@ -119,9 +119,9 @@ class Renewal:
             else:
                 lost.add(entry.election)
                 session.queue(entry.election).lost(entry.token)
-        session.set_connected(None)
+        session.renewal_heard(None)
         # A lease has one ttl for life: an answer that promises more than was granted is not believed.
-        session.emit(Renewed(session.epoch, sent_at_s, min(lease.ttl_s, session.ttl_s), frozenset(owned), frozenset(lost)))
+        session.emit(Renewed(session.epoch, sent_at_s, float(min(lease.ttl_s, session.ttl_s)), frozenset(owned), frozenset(lost)))
         self._observe(check, founds[len(entries) :], reply.header.revision)
 
     def _observe(self, check: tx.Check, founds: list[Found], revision: int) -> None:

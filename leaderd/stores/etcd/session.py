@@ -50,11 +50,11 @@ class Session:
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
         self._gone: Problem | None = None
-        self._connected = True
+        self._silence: str | None = None
         self._looking = False
         self.roster = Roster(self)
         self._renewal = Renewal(self, client)
-        self.watcher = Watcher(client, self._stream_reported)
+        self.watcher = Watcher(client, self.stream_heard)
         client.on_moved = self.watcher.move
         self.spawn(self.watcher.run())
 
@@ -161,13 +161,25 @@ class Session:
             text = f"answers for cluster {header.cluster_id:x}; our session is in cluster {self._cluster_id:x}"
             raise WireError(OTHER_CLUSTER, text, wire.endpoint)
 
-    def set_connected(self, problem: Problem | None) -> None:
-        """Tell when the store falls silent, and when it is heard again."""
-        if problem is not None and self._connected:
-            self._connected = False
+    def renewal_heard(self, problem: Problem | None) -> None:
+        """A renewal was answered, or (with a problem) met silence. Only an answered one ends a silence that one met."""
+        if problem is None:
+            self._set_silence(None, None)
+        else:
+            self._set_silence("renewal", problem)
+
+    def stream_heard(self, error: WireError | None) -> None:
+        """The watch stream works, or (with an error) cannot be opened."""
+        if error is not None:
+            self._set_silence(self._silence or "stream", problem_of(error, "watching"))
+        elif self._silence == "stream":
+            self._set_silence(None, None)
+
+    def _set_silence(self, silence: str | None, problem: Problem | None) -> None:
+        before, self._silence = self._silence, silence
+        if problem is not None and before is None:
             self.emit(Disconnected(self.epoch, problem))
-        elif problem is None and not self._connected:
-            self._connected = True
+        elif problem is None and before is not None:
             self.emit(Connected(self.epoch))
 
     # ---- inside
@@ -185,9 +197,6 @@ class Session:
 
     async def _answer(self, event: Event) -> None:
         self.emit(event)
-
-    def _stream_reported(self, error: WireError | None) -> None:
-        self.set_connected(problem_of(error, "watching") if error is not None else None)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
