@@ -9,7 +9,6 @@ Facts relied on, each checked against a real server in `tests/stores/test_consul
 from __future__ import annotations
 
 import base64
-import binascii
 from dataclasses import dataclass
 from typing import Any
 
@@ -224,7 +223,7 @@ def read_mark(record: Record | None) -> Mark:
         return Mark()
     try:
         text = base64.b64decode(record.value or "", validate=True).decode("ascii")
-    except (binascii.Error, ValueError):
+    except ValueError:  # neither base64 nor ASCII
         text = ""
     if not text.isdigit() or len(text) > _MARK_DIGITS:
         raise BadMark(f"key {record.key} holds no number: delete it, or write the election's highest token into it")
@@ -235,7 +234,7 @@ def read_instance(record: Record) -> str:
     """The holder's name as the key's value shows it, whoever wrote it: bounded, without control characters."""
     try:
         text = base64.b64decode(record.value or "").decode("utf-8", "replace")
-    except binascii.Error:
+    except ValueError:  # no base64
         text = ""
     return clean(text, MAX_INSTANCE)
 
