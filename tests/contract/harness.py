@@ -66,7 +66,7 @@ PROFILES = {
     "zookeeper": Profile("zookeeper", ttl_s=3.0, takeover_s=5.5),
     "etcd": Profile("etcd", ttl_s=2.0, takeover_s=5.0),
     # Twice the ttl, then a lock-delay of at least the ttl, then the retry.
-    "consul": Profile("consul", ttl_s=3.0, takeover_s=13.0, fifo=False, token_when_queued=False),
+    "consul": Profile("consul", ttl_s=2.0, takeover_s=10.0, fifo=False, token_when_queued=False),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import Protocol
@@ -32,8 +33,8 @@ class Operator(Protocol):
     async def remove_foreign(self, election: str) -> None:
         """Take it away again."""
 
-    async def sessions(self) -> int:
-        """How many sessions the store holds."""
+    async def session_ids(self) -> set[str]:
+        """The living sessions of the whole store."""
 
 
 class LocalOperator:
@@ -77,5 +78,9 @@ class LocalOperator:
     async def remove_foreign(self, election: str) -> None:
         self.path.unlink()
 
-    async def sessions(self) -> int:
-        return int(str(self.sql("SELECT count(*) FROM session")[0][0]))
+    async def session_ids(self) -> set[str]:
+        """By their expiry: the dead are removed by whoever renews next."""
+        now_s = time.clock_gettime(time.CLOCK_BOOTTIME)
+        return (
+            {str(row[0]) for row in self.sql("SELECT id FROM session WHERE expires_s > ?", now_s)} if self.path.exists() else set()
+        )

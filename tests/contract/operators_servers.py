@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import re
 from typing import Any
 from urllib.parse import quote
 
@@ -64,8 +65,8 @@ class EtcdOperator:
     async def remove_foreign(self, election: str) -> None:
         await self._call("/v3/kv/deleterange", key=_b64(f"{self._prefix}/{election}/wordpress"))
 
-    async def sessions(self) -> int:
-        return len((await self._call("/v3/lease/leases")).get("leases", []))
+    async def session_ids(self) -> set[str]:
+        return {lease["ID"] for lease in (await self._call("/v3/lease/leases")).get("leases", [])}
 
 
 class ZooKeeperOperator:
@@ -128,8 +129,9 @@ class ZooKeeperOperator:
         path = f"{self._place(election)}/_c_00000000-0000-0000-0000-000000000000-lock-0000000000"
         await asyncio.to_thread(self._client.delete, path)
 
-    async def sessions(self) -> int:
-        return len(await asyncio.to_thread(self._cluster.ephemerals, 0))
+    async def session_ids(self) -> set[str]:
+        dump = await asyncio.to_thread(self._cluster.four_letter_word, 0, "dump")
+        return set(re.findall(r"0x[0-9a-f]+", dump.partition("ephemerals")[0]))
 
 
 def _session_password(session: int) -> bytes:
@@ -196,5 +198,5 @@ class ConsulOperator:
     async def remove_foreign(self, election: str) -> None:
         await self._api("DELETE", f"/v1/kv/{quote(self._key(election))}")
 
-    async def sessions(self) -> int:
-        return len(await self._api("GET", "/v1/session/list?consistent"))
+    async def session_ids(self) -> set[str]:
+        return {session["ID"] for session in await self._api("GET", "/v1/session/list?consistent")}

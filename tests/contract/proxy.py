@@ -46,6 +46,7 @@ class Proxy:
         self._silent = False
         self._refuse = False
         self._close_after: bytes | None = None
+        self._swallow_from: bytes | None = None
 
     async def start(self) -> None:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
@@ -59,6 +60,10 @@ class Proxy:
     def swallow(self) -> None:
         """Requests pass; replies vanish."""
         self._swallow = True
+
+    def swallow_from(self, needle: bytes) -> None:
+        """Replies vanish from the next request on that contains `needle`."""
+        self._swallow_from = needle
 
     def hold(self) -> None:
         """Requests pass; replies wait for `release`."""
@@ -95,7 +100,7 @@ class Proxy:
         if self._swallow or self._silent:
             self.reset()
         self._swallow = self._silent = self._refuse = False
-        self._close_after = None
+        self._close_after = self._swallow_from = None
         self.release()
 
     async def aclose(self) -> None:
@@ -145,6 +150,8 @@ class Proxy:
         while data := await reader.read(65536):
             if self._silent:
                 continue
+            if self._swallow_from is not None and self._swallow_from in data:
+                self._swallow, self._swallow_from = True, None
             pair.server.write(data)
             await pair.server.drain()
             if self._close_after is not None and self._close_after in data:
