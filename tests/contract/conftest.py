@@ -21,17 +21,23 @@ from tests.contract.proxy import Proxy
 from tests.contract.wires import LockedFile
 
 VARIANTS = ["local", "etcd-3.4", "etcd-3.5", "zookeeper-3.8", "zookeeper-3.9", "consul-1.8"]
+SIMULATED = ["sim-local", "sim-etcd", "sim-zookeeper", "sim-consul"]
 _corner = itertools.count(1)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "real(reason): a case that says nothing about the simulated stores")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "variant" not in metafunc.fixturenames:
         return
     params = []
-    for variant in VARIANTS:
+    real_only = metafunc.definition.get_closest_marker("real") is not None
+    for variant in VARIANTS if real_only else VARIANTS + SIMULATED:
         # One group per store and file: evenly spread over two workers, without more servers than needed at a time.
         marks: list[Any] = [pytest.mark.xdist_group(f"{variant}-{metafunc.module.__name__}")]
-        if variant != "local":
+        if variant in VARIANTS[1:]:
             marks.append(pytest.mark.servers)
         params.append(pytest.param(variant, marks=marks))
     metafunc.parametrize("variant", params)
@@ -104,6 +110,10 @@ async def bench(variant: str, tmp_path: Path, servers: Servers) -> AsyncIterator
         directory = tmp_path / "store"
         address = StoreAddress("local", (), str(directory), False)
         made = Bench(variant, address, LocalOperator(directory), lambda: LockedFile(directory))
+    elif variant in SIMULATED:
+        from tests.contract.simulated import SimBench
+
+        made = SimBench(variant)
     else:
         cluster = await asyncio.to_thread(servers.cluster, variant)
         prefix = f"t{next(_corner)}-{secrets.token_hex(4)}"

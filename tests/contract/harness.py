@@ -24,6 +24,7 @@ from leaderd.election.events import (
     Event,
     Queued,
     Renewed,
+    RenewFailed,
     SessionFailed,
     SessionGone,
     SessionOpened,
@@ -56,8 +57,8 @@ class Profile:
     """Whether there is a connection that can be cut."""
     token_when_queued: bool = True
     """Whether the token is known before the election is won."""
-    fastest_death_s: float | None = None
-    """Not before this long after its last renewal may a session die by itself; default: what the arithmetic assumes."""
+    queued_first: bool = True
+    """Whether `Queued` comes even where the election is won at once; the simulated Consul says `Elected` only."""
 
 
 PROFILES = {
@@ -79,7 +80,7 @@ class Bench:
         self.operator = operator
         self.profile = PROFILES[address.kind]
         self.kind = address.kind
-        self.clock = BootClock(jump_limit_s=3600.0)
+        self._clock = BootClock(jump_limit_s=3600.0)
         self.candidates: list[Any] = []
         self.credentials = Credentials()
         self.restart: Callable[[], Awaitable[None]] | None = None
@@ -92,7 +93,7 @@ class Bench:
 
     def now_s(self) -> float:
         """Seconds since boot."""
-        return self.clock.now_s()
+        return self._clock.now_s()
 
     def changed(self) -> None:
         """Something happened that a waiting case may want to see."""
@@ -126,7 +127,22 @@ class Bench:
         """Let time pass: for cases that show that nothing happens."""
         await asyncio.sleep(for_s)
 
+    def repeat(self, step: Callable[[], None]) -> Callable[[], None]:
+        """Call `step` again and again, every 20 ms or so; returns the way to stop it."""
+
+        async def steps() -> None:
+            while True:
+                step()
+                await asyncio.sleep(0.02)
+
+        task = asyncio.create_task(steps())
+        return lambda: task.cancel() and None
+
     # ---- candidates
+
+    def make_store(self, candidate: Candidate) -> Store:
+        """The driver under test."""
+        return make_store(candidate.address, candidate.identity, candidate.timing, candidate.credentials, Tls(), self.now_s)
 
     async def wire(self) -> Wire:
         """A way to the store that can be disturbed."""
@@ -147,7 +163,9 @@ class Bench:
     ) -> Candidate:
         """A started driver; with an open session unless told otherwise. `wire` puts it behind a disturbable connection."""
         chosen = address or (wire.address(self.address) if wire is not None else self.address)
-        candidate = Candidate(self, name or next(self._names), chosen, ttl_s or self.profile.ttl_s, credentials or self.credentials)
+        candidate = Candidate(
+            self, name or next(self._names), chosen, ttl_s or self.profile.ttl_s, credentials or self.credentials, wire
+        )
         self.candidates.append(candidate)
         await candidate.start()
         if open_session:
@@ -183,6 +201,7 @@ class Candidate:
     address: StoreAddress
     ttl_s: float
     credentials: Credentials
+    wire: Wire | None = None
     epoch: int = 0
     news: list[Event] = field(default_factory=list)
     history: list[tuple[float, Event]] = field(default_factory=list)
@@ -192,10 +211,13 @@ class Candidate:
     def __post_init__(self) -> None:
         self.timing = Timing(ttl_s=self.ttl_s, renew_every_s=self.ttl_s / 5)
         self.identity = Identity(self.name, secrets.token_hex(8))
-        self.store: Store = make_store(self.address, self.identity, self.timing, self.credentials, Tls(), self.bench.now_s)
+        self.store = self.bench.make_store(self)
         if hasattr(self.store, "on_crash"):
             self.store.on_crash = self.crashes.append
-        self._renewing: asyncio.Task[None] | None = None
+        self._renewing: Callable[[], None] | None = None
+        self._renew_at_s = 0.0
+        self._outstanding = False
+        self._lost = False
         self._held: dict[str, int | None] = {}
         self._ended = False
 
@@ -216,6 +238,9 @@ class Candidate:
                     self._held.pop(election, None)
             case SessionOpened():
                 self.granted_s = event.ttl_s
+        if isinstance(event, Renewed | RenewFailed | SessionGone) and event.epoch == self.epoch:
+            self._outstanding = False
+            self._lost = self._lost or isinstance(event, SessionGone)
         self.bench.changed()
 
     def submit(self, command: Command) -> None:
@@ -259,8 +284,7 @@ class Candidate:
     async def open(self, within_s: float | None = None) -> SessionOpened:
         """Open the next session."""
         self.epoch += 1
-        self._held.clear()
-        self.forget()
+        self._begin()
         self.submit(OpenSession(self.epoch, self.ttl_s))
         bound_s = within_s or self.bench.profile.prompt_s + 3
         await self.bench.until(
@@ -272,11 +296,17 @@ class Candidate:
         assert failed is None, failed
         return await self.expect(SessionOpened, epoch=self.epoch)
 
+    def _begin(self) -> None:
+        self._held.clear()
+        self.forget()
+        self._outstanding = self._lost = False
+
     async def open_at_last(self, within_s: float) -> SessionOpened:
         """Open a session, trying again for as long as it fails."""
         deadline_s = self.bench.now_s() + within_s
         while True:
             self.epoch += 1
+            self._begin()
             self.submit(OpenSession(self.epoch, self.ttl_s))
             left_s = deadline_s - self.bench.now_s()
             await self.bench.until(
@@ -292,13 +322,13 @@ class Candidate:
     async def stand(self, election: str = "e") -> Queued:
         """Enter the queue."""
         self.submit(Stand(self.epoch, election))
-        await self.bench.until(
-            lambda: self.find(Queued, election=election) or self.find(StandFailed, election=election),
-            self.bench.profile.prompt_s,
-            "Queued",
-        )
+        answers = (Queued, StandFailed) if self.bench.profile.queued_first else (Queued, StandFailed, Elected)
+        bound_s = self.bench.profile.prompt_s
+        await self.bench.until(lambda: any(self.find(kind, election=election) for kind in answers), bound_s, f"{self.name}: Queued")
         failed = self.find(StandFailed, election=election)
         assert failed is None, failed
+        if Elected in answers and self.find(Elected, election=election):
+            return self.find(Queued, election=election) or Queued(self.epoch, election, None)
         return await self.expect(Queued, election=election, epoch=self.epoch)
 
     async def win(self, election: str = "e", *, within_s: float | None = None) -> Claimed:
@@ -358,26 +388,18 @@ class Candidate:
     def keep_renewing(self) -> None:
         """Renew as a core does, until closed, crashed or told to stop; at most one renewal is outstanding."""
         self.stop_renewing()
-        self._renewing = asyncio.create_task(self._renew_for_ever())
+        self._renewing = self.bench.repeat(self._renew_if_due)
 
     def stop_renewing(self) -> None:
         if self._renewing is not None:
-            self._renewing.cancel()
+            self._renewing()
             self._renewing = None
 
-    async def _renew_for_ever(self) -> None:
-        epoch = self.epoch
-        while True:
-            answers = len([1 for _, event in self.history if type(event).__name__ in ("Renewed", "RenewFailed", "SessionGone")])
-            self.store.submit(Renew(epoch, self.entries()))
-            sent_s = self.bench.now_s()
-            while answers == len(
-                [1 for _, event in self.history if type(event).__name__ in ("Renewed", "RenewFailed", "SessionGone")]
-            ):
-                await asyncio.sleep(0.02)
-            if any(isinstance(event, SessionGone) and event.epoch == epoch for _, event in self.history):
-                return
-            await asyncio.sleep(max(0.02, sent_s + self.ttl_s / 5 - self.bench.now_s()))
+    def _renew_if_due(self) -> None:
+        if not self._outstanding and not self._lost and self.bench.now_s() >= self._renew_at_s:
+            self._renew_at_s = self.bench.now_s() + self.ttl_s / 5
+            self._outstanding = True
+            self.store.submit(Renew(self.epoch, self.entries()))
 
     async def close(self) -> None:
         """Close the session, as a core does when it is done with it."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 
+import pytest
+
 from leaderd.board import Board
 from leaderd.clock import BootClock
 from leaderd.election.core import Core, CoreConfig
@@ -16,6 +18,8 @@ from leaderd.stores.base import Identity, Store
 from leaderd.stores.factory import make_store
 from tests.contract.harness import Bench
 from tests.contract.wires import Wire
+
+pytestmark = pytest.mark.real("tests/sim runs the real core over the simulated stores")
 
 
 class Daemon:

@@ -182,7 +182,7 @@ async def test_fuzz_several_candidates_over_an_unprotected_counter(bench: Bench)
             inside += 1
             assert inside == 1, "two candidates are in at once"
             read = counter
-            await asyncio.sleep(0.005)
+            await bench.pause(0.005)
             counter = read + 1
             inside -= 1
             await one.withdraw("e", claimed.token)

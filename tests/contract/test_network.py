@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,6 @@ from leaderd.election.events import (
 from leaderd.election.problems import Outcome, Reason
 from leaderd.stores.address import Credentials
 from tests.contract.harness import Bench, Candidate
-from tests.contract.proxy import Proxy
 
 ANSWERED_S = 12.0
 """A driver's own bound on any call is about ttl/6 per attempt; opening may try several endpoints and a handshake."""
@@ -42,11 +42,10 @@ async def refused_session(one: Candidate) -> SessionFailed:
     return failed
 
 
-async def proxy(bench: Bench) -> Proxy:
+async def proxy(bench: Bench) -> Any:
+    """A wire that can do all that a proxy can; in the simulation, all that a lossy link can."""
     bench.needs_network()
-    wire = await bench.wire()
-    assert isinstance(wire, Proxy)
-    return wire
+    return await bench.wire()
 
 
 # ---- away from the start
@@ -63,6 +62,7 @@ async def test_a_store_that_refuses_at_the_start(bench: Bench) -> None:
     await one.lead()
 
 
+@pytest.mark.real("the simulation has no connections, names or files")
 async def test_a_store_that_nobody_listens_for(bench: Bench) -> None:
     wire = await proxy(bench)
     await wire.aclose()
@@ -82,6 +82,7 @@ async def test_a_store_that_is_silent_at_the_start(bench: Bench) -> None:
     await one.lead()
 
 
+@pytest.mark.real("the simulation has no connections, names or files")
 @pytest.mark.parametrize(
     "greeting",
     [
@@ -119,6 +120,7 @@ async def test_something_else_answers(bench: Bench, greeting: bytes) -> None:
         server.close()
 
 
+@pytest.mark.real("the simulation has no connections, names or files")
 async def test_a_name_that_does_not_resolve(bench: Bench) -> None:
     bench.needs_network()
     one = await bench.candidate(address=replace(bench.address, hosts=(("no-such-host.invalid", 1234),)), open_session=False)
@@ -126,6 +128,7 @@ async def test_a_name_that_does_not_resolve(bench: Bench) -> None:
     assert failed.problem.reason is Reason.STORE_UNREACHABLE
 
 
+@pytest.mark.real("the simulation has no connections, names or files")
 async def test_a_secret_file_that_cannot_be_read(bench: Bench, tmp_path: Path) -> None:
     bench.needs_network()
     missing = tmp_path / "no" / "secret"
@@ -158,6 +161,7 @@ async def test_a_silent_store_confirms_no_renewal(bench: Bench) -> None:
     assert renewed.sent_at_s >= silent_s
 
 
+@pytest.mark.real("the simulation has no connections, names or files")
 async def test_a_store_that_resets_connections_in_the_middle(bench: Bench) -> None:
     wire = await proxy(bench)
     one = await bench.candidate(wire=wire, ttl_s=6.0)
@@ -221,6 +225,7 @@ async def test_closing_while_silent_delays_nothing(bench: Bench) -> None:
     await one.open_at_last(20.0)
 
 
+@pytest.mark.real("late answers are part of every simulated run")
 async def test_a_late_renewal_is_dated_from_its_send(bench: Bench) -> None:
     wire = await proxy(bench)
     one = await bench.candidate(wire=wire, ttl_s=6.0)
@@ -238,6 +243,7 @@ async def test_a_late_renewal_is_dated_from_its_send(bench: Bench) -> None:
         assert before_s <= renewed.sent_at_s < before_s + 0.3
 
 
+@pytest.mark.real("late answers are part of every simulated run")
 async def test_a_claim_whose_answer_comes_after_the_session_died(bench: Bench) -> None:
     """etcd #11456, faults row 24: the proof of the claim is as old as its request."""
     wire = await proxy(bench)
@@ -343,6 +349,7 @@ async def test_every_command_is_answered_while_the_store_is_silent(bench: Bench)
     assert one.find(Claimed, election="first") is None
 
 
+@pytest.mark.real("the simulation has no connections, names or files")
 async def test_a_connection_that_dies_under_a_claim(bench: Bench) -> None:
     wire = await proxy(bench)
     one = await bench.candidate(wire=wire, ttl_s=6.0)
@@ -363,6 +370,7 @@ async def test_a_connection_that_dies_under_a_claim(bench: Bench) -> None:
 # ---- several endpoints
 
 
+@pytest.mark.real("the simulation has no connections, names or files")
 async def test_a_dead_endpoint_among_several(bench: Bench) -> None:
     wire = await proxy(bench)
     await wire.aclose()
@@ -372,6 +380,7 @@ async def test_a_dead_endpoint_among_several(bench: Bench) -> None:
     await one.lead()
 
 
+@pytest.mark.real("the simulation has no connections, names or files")
 async def test_the_connected_endpoint_fails_and_another_takes_over(bench: Bench) -> None:
     first, second = await proxy(bench), await proxy(bench)
     hosts = (("127.0.0.1", first.port), ("127.0.0.1", second.port))

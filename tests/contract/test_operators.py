@@ -120,6 +120,7 @@ async def test_the_deletion_of_the_whole_election_is_noticed(bench: Bench) -> No
     assert second.token > first.token
 
 
+@pytest.mark.real("the simulated stores hold nothing but entries")
 async def test_a_foreign_thing_in_the_elections_place(bench: Bench) -> None:
     await bench.operator.plant_foreign("e")
     one = await bench.candidate(open_session=False)
@@ -144,6 +145,7 @@ async def test_a_foreign_thing_in_the_elections_place(bench: Bench) -> None:
     await one.lead()
 
 
+@pytest.mark.real("the simulated stores hold nothing but entries")
 async def test_a_foreign_thing_leaves_other_elections_alone(bench: Bench) -> None:
     if bench.kind == "local":
         pytest.skip("all elections of the local store are in one file")

@@ -63,6 +63,7 @@ async def test_the_queue_is_shown_in_order(bench: Bench) -> None:
     await bench.until(shown, 8.0, "the whole queue")
 
 
+@pytest.mark.real("the models show the queue to waiters only")
 async def test_the_leader_is_shown_the_queue_too(bench: Bench) -> None:
     one, two = await bench.candidate(), await bench.candidate()
     one.keep_renewing()

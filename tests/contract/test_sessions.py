@@ -6,6 +6,8 @@ import asyncio
 import os
 import threading
 
+import pytest
+
 from leaderd.election.commands import Claim, CloseSession, Entry, OpenSession, Renew, Stand, Withdraw
 from leaderd.election.events import Claimed, Elected, EntryGone, Queued, Renewed, SessionGone, SessionOpened, Withdrawn
 from tests.contract.harness import Bench, valid_for_s
@@ -107,6 +109,7 @@ async def test_an_expired_leader_cannot_claim_again(bench: Bench) -> None:
     assert one.find(Claimed) is None
 
 
+@pytest.mark.real("the models break this rule on purpose: the core has to bear it")
 async def test_no_event_after_close_session(bench: Bench) -> None:
     one, two = await bench.candidate(), await bench.candidate()
     await one.lead()
@@ -255,6 +258,7 @@ def _renewals(history: list[tuple[float, object]]) -> int:
     return sum(isinstance(event, Renewed) for _, event in history)
 
 
+@pytest.mark.real("the models count requests only")
 async def test_the_traffic_counter_tells_the_last_answer(bench: Bench) -> None:
     one = await bench.candidate()
     before_s = bench.now_s()
@@ -274,6 +278,7 @@ async def test_aclose_does_not_end_the_session(bench: Bench) -> None:
     await two.never(Elected, for_s=max(0.5, valid_for_s(one) * 0.6))
 
 
+@pytest.mark.real("nothing runs")
 async def test_aclose_leaves_nothing_running(bench: Bench) -> None:
     warm = await bench.candidate()  # what libraries start once and keep is not the driver's
     await warm.lead("warm")

@@ -148,6 +148,7 @@ async def test_a_claim_with_a_foreign_token_is_refused(bench: Bench) -> None:
     await one.never(Claimed, for_s=0.3)
 
 
+@pytest.mark.real("the models leave being first to the look before the claim")
 async def test_a_claim_while_waiting_is_refused(bench: Bench) -> None:
     bench.needs_fifo()
     one, two = await bench.candidate(), await bench.candidate()
@@ -161,6 +162,7 @@ async def test_a_claim_while_waiting_is_refused(bench: Bench) -> None:
     assert (await one.renew(*one.entries())).owned == frozenset({"e"})
 
 
+@pytest.mark.real("restarts are part of every simulated run")
 async def test_tokens_rise_over_a_restart_of_the_store(bench: Bench) -> None:
     if bench.restart is None:
         pytest.skip("this store's server cannot be restarted here")
