@@ -1,0 +1,186 @@
+"""All connections of the daemon: how many, for how long, and whose turn it is.
+
+Time is counted in ticks of a quarter second by one timer, which runs only while there are connections: no clock is read per
+request, and an idle daemon is not woken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter, deque
+from typing import TYPE_CHECKING
+
+from leaderd import log
+from leaderd.clock import Clock
+from leaderd.metrics import Metrics
+from leaderd.surfaces.http.connection import Connection, Phase
+from leaderd.surfaces.http.guards import HostGuard
+from leaderd.surfaces.http.reply import Response
+from leaderd.surfaces.http.wire import MAX_HEAD_BYTES, Refusal, Request
+from leaderd.surfaces.socketfile import peer_of
+
+if TYPE_CHECKING:
+    from leaderd.surfaces.http.routes import Route, Routes
+
+MAX_CONNECTIONS = 256
+MAX_CONNECTIONS_PER_UID = 64
+TICK_S = 0.25
+_TURNS_PER_PASS = 16
+_LIMIT_TICKS = {Phase.HEAD: 9, Phase.IDLE: 120, Phase.STALLED: 9, Phase.LINGERING: 4, Phase.CLOSING: 9}
+"""2 s for a head, 30 s for the next request, 2 s for a peer that does not read. One tick more, because the first is cut short."""
+_LOG = logging.getLogger("leaderd.http")
+_LOG_EVERY_S = 10.0
+
+
+class Pool:
+    """The connections of all listeners, and what they share."""
+
+    def __init__(self, routes: Routes, guard: HostGuard, metrics: Metrics, clock: Clock) -> None:
+        self.tick = 0
+        self.buffer = memoryview(bytearray(2 * MAX_HEAD_BYTES))
+        self.find = routes.find
+        self.count = metrics.count_request
+        self._routes = routes
+        self._guard = guard
+        self._clock = clock
+        self._connections: set[Connection] = set()
+        self._queue: deque[Connection] = deque()
+        self._passing = False
+        self._ticking: asyncio.TimerHandle | None = None
+        self._stopping = False
+        self._empty = asyncio.Event()
+        self._date = (0, b"")
+        self._logged_at_s = float("-inf")
+        self._unlogged = 0
+
+    def __len__(self) -> int:
+        return len(self._connections)
+
+    # ---- coming and going
+
+    def admit(self, connection: Connection) -> None:
+        """Take a connection in; when there are too many, the one that has been idle longest goes."""
+        transport = connection.transport
+        if transport is None or self._stopping:
+            connection.abort()
+            return
+        name = transport.get_extra_info("sockname")
+        if isinstance(name, tuple):
+            connection.local_address = str(name[0]).removeprefix("::ffff:").lower()
+        else:
+            self._limit_user(connection)
+        if len(self._connections) >= MAX_CONNECTIONS:
+            # Of the listener that has most of them: a flood on one costs the others nothing.
+            fullest = Counter(other.listener for other in self._connections).most_common(1)[0][0]
+            self._shed([other for other in self._connections if other.listener == fullest])
+        self._connections.add(connection)
+        if self._ticking is None:
+            self._ticking = asyncio.get_running_loop().call_later(TICK_S, self._on_tick)
+
+    def leave(self, connection: Connection) -> None:
+        """A connection is over."""
+        self._connections.discard(connection)
+        if not self._connections:
+            self._empty.set()
+
+    async def stop(self, grace_s: float) -> None:
+        """Close all, letting what was written leave within `grace_s`."""
+        self._stopping = True
+        self._empty.clear()
+        for connection in tuple(self._connections):
+            connection.close()
+        if self._connections:
+            try:
+                async with asyncio.timeout(grace_s):
+                    await self._empty.wait()
+            except TimeoutError:
+                for connection in tuple(self._connections):
+                    connection.abort()
+        if self._ticking is not None:
+            self._ticking.cancel()
+            self._ticking = None
+
+    def _limit_user(self, connection: Connection) -> None:
+        try:
+            assert connection.transport is not None
+            connection.uid = peer_of(connection.transport.get_extra_info("socket")).uid
+        except OSError:
+            return  # gone already
+        mine = [other for other in self._connections if other.uid == connection.uid]
+        if len(mine) >= MAX_CONNECTIONS_PER_UID:
+            self._shed(mine)
+
+    def _shed(self, connections: list[Connection]) -> None:
+        victim = min(connections, key=lambda other: (other.phase is Phase.QUEUED, other.since))
+        self._connections.discard(victim)
+        victim.abort()
+
+    def _on_tick(self) -> None:
+        self.tick += 1
+        for connection in tuple(self._connections):
+            limit = _LIMIT_TICKS.get(connection.phase)
+            if limit is not None and self.tick - connection.since >= limit:
+                connection.time_is_up()
+        again = bool(self._connections) and not self._stopping
+        self._ticking = asyncio.get_running_loop().call_later(TICK_S, self._on_tick) if again else None
+
+    # ---- turns
+
+    def enqueue(self, connection: Connection) -> None:
+        """Have the connection wait for its turn."""
+        self._queue.append(connection)
+        if not self._passing:
+            self._passing = True
+            asyncio.get_running_loop().call_soon(self._pass)
+
+    def _pass(self) -> None:
+        """A few turns, at most one of them heavy; then everything else on the loop, then the next few."""
+        turns = _TURNS_PER_PASS
+        while self._queue and turns > 0:
+            turns -= _TURNS_PER_PASS if self._queue.popleft().turn_from_queue() else 1
+        self._passing = bool(self._queue)
+        if self._passing:
+            asyncio.get_running_loop().call_soon(self._pass)
+
+    def answer(self, connection: Connection, request: Request, route: Route | None, election: str | None) -> Response:
+        """What a request gets. Raises `Refusal` for those that end the connection."""
+        # No await from here to the write of the answer: the instant it is of and the promise it gives are read in `route`.
+        if connection.local_address is not None:
+            self._guard.check(request, connection.local_address)
+        foreign = self._guard.is_foreign(request)
+        if foreign and request.method != "GET":
+            raise Refusal(403, "a web page from elsewhere may not do this")
+        return self._routes.answer(request, route, election, foreign)
+
+    # ---- words
+
+    def date(self) -> bytes:
+        """The Date header, complete."""
+        second = int(self._clock.wall_s())
+        if self._date[0] != second:
+            self._date = (second, _date_line(second))
+        return self._date[1]
+
+    def note_refusal(self, connection: Connection, status: int, detail: str, error: BaseException | None = None) -> None:
+        """Log a peer's misbehaviour, or our own fault, in one line; and not again for a while, whatever comes."""
+        self.count("none", status, connection.listener)
+        now_s = self._clock.now_s()
+        if now_s - self._logged_at_s < _LOG_EVERY_S:
+            self._unlogged += 1
+            return
+        level = logging.WARNING if error is None else logging.ERROR
+        unlogged, self._unlogged, self._logged_at_s = self._unlogged, 0, now_s
+        log.event(_LOG, level, f"refused: {detail}", status=status, listener=connection.listener, not_logged_before=unlogged)
+        if error is not None:
+            _LOG.debug("fault while answering", exc_info=error)
+
+
+def _date_line(second: int) -> bytes:
+    # Not strftime: its names of days and months follow the locale.
+    at = time.gmtime(second)
+    day = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")[at.tm_wday]
+    month = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")[at.tm_mon - 1]
+    text = f"Date: {day}, {at.tm_mday:02} {month} {at.tm_year} {at.tm_hour:02}:{at.tm_min:02}:{at.tm_sec:02} GMT\r\n"
+    return text.encode("ascii")

@@ -1,0 +1,94 @@
+"""Query parameters: everything that is not understood is refused, naming the parameter, its value and the rule.
+
+A misspelt `min_valid` that is silently ignored would be a yes that the caller did not ask for.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from leaderd.config.durations import DurationError, parse_duration
+from leaderd.surfaces.http.wire import Refusal, decode_percent
+
+_MAX_SHOWN_CHARS = 80
+_MAX_TOKEN = 2**64 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What `/is-leader` was asked. `promise_s` None: the configured one."""
+
+    election: str | None = None
+    promise_s: float | None = None
+    min_valid_s: float = 0.0
+    token: int | None = None
+    leader_code: int = 200
+    follower_code: int = 503
+
+
+def bad_parameter(name: str, value: str, rule: str) -> Refusal:
+    """The refusal of one parameter."""
+    shown = value if len(value) <= _MAX_SHOWN_CHARS else value[:_MAX_SHOWN_CHARS] + "..."
+    shown_name = name if len(name) <= _MAX_SHOWN_CHARS else name[:_MAX_SHOWN_CHARS] + "..."
+    return Refusal(400, f"{shown_name}={shown}: {rule}", parameter=shown_name, value=shown, rule=rule)
+
+
+def split_query(query: str, known: tuple[str, ...], repeatable: frozenset[str] = frozenset()) -> list[tuple[str, str]]:
+    """`a=1&b=2` as pairs; raises `Refusal` for unknown, repeated and malformed ones."""
+    pairs: list[tuple[str, str]] = []
+    if not query:
+        return pairs
+    seen: set[str] = set()
+    for part in query.split("&"):
+        raw_name, _, raw_value = part.partition("=")
+        name = decode_percent(raw_name, "the query") if "%" in raw_name else raw_name
+        if name not in known:
+            rule = f"unknown parameter; known here: {', '.join(known)}" if known else "unknown parameter; there are none here"
+            raise bad_parameter(name, raw_value, rule)
+        if name in seen and name not in repeatable:
+            raise bad_parameter(name, raw_value, "given more than once")
+        seen.add(name)
+        pairs.append((name, decode_percent(raw_value, f"the value of {name}") if "%" in raw_value else raw_value))
+    return pairs
+
+
+def asked(query: str, in_path: str | None) -> Asked:
+    """The parameters of `/is-leader`; `in_path` is the election named in the path. Raises `Refusal`."""
+    election, promise_s, min_valid_s, token = in_path, None, 0.0, None
+    codes = {"leader_code": 200, "follower_code": 503}
+    for name, value in split_query(query, ("election", "promise", "min_valid", "token", "leader_code", "follower_code")):
+        if name == "election":
+            if in_path is not None:
+                raise bad_parameter(name, value, "the election is in the path already")
+            election = value
+        elif name == "promise":
+            promise_s = _duration(name, value)
+        elif name == "min_valid":
+            min_valid_s = _duration(name, value)
+        elif name == "token":
+            token = _token(value)
+        else:
+            codes[name] = _status(name, value)
+    return Asked(election, promise_s, min_valid_s, token, codes["leader_code"], codes["follower_code"])
+
+
+def _duration(name: str, value: str) -> float:
+    if value == "0":
+        return 0.0
+    try:
+        return parse_duration(value)
+    except DurationError as error:
+        raise bad_parameter(name, value, str(error)) from None
+
+
+def _token(value: str) -> int:
+    if re.fullmatch(r"[0-9]{1,20}", value, re.ASCII) is None or int(value) > _MAX_TOKEN:
+        raise bad_parameter("token", value, "is no fencing token; a token is a whole number, as `token_text` shows it")
+    return int(value)
+
+
+def _status(name: str, value: str) -> int:
+    if re.fullmatch(r"[2-5][0-9]{2}", value, re.ASCII) is None:
+        raise bad_parameter(name, value, "is no status code; write one from 200 to 599")
+    return int(value)

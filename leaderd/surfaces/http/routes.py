@@ -1,0 +1,179 @@
+"""Which path answers what. A table and plain functions: each takes a request and returns the answer, and none can await.
+
+Decided here: `HEAD` is `GET` without the body, promise included; `OPTIONS /is-leader` gives the same status code (load balancers
+check with it) and the same promise. `GET /` names one leader, so it needs `?election=` where there are several.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from leaderd import __version__
+from leaderd.board import Answer
+from leaderd.metrics import CONTENT_TYPE, Metrics
+from leaderd.surfaces.http.openapi import document
+from leaderd.surfaces.http.probes import Probes
+from leaderd.surfaces.http.query import Asked, asked, bad_parameter, split_query
+from leaderd.surfaces.http.reply import ALLOW, Response, encode_json, problem
+from leaderd.surfaces.http.wire import SAFE_METHODS, Refusal, Request
+from leaderd.surfaces.leaders import LeaderChanges
+from leaderd.surfaces.view import View, leader_instance
+
+_MAX_SHOWN_CHARS = 80
+Handler = Callable[[Request, str | None, bool], Response]
+"""Request, the election named in the path, and whether a foreign web page is behind it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One row of the table. `name` is the metrics label. `heavy`: costs milliseconds, so a flood of it must take turns."""
+
+    name: str
+    handler: Handler
+    heavy: bool = False
+    own_options: bool = False
+
+
+class Routes:
+    """The table of one daemon."""
+
+    def __init__(self, view: View, probes: Probes, metrics: Metrics, changes: LeaderChanges) -> None:
+        self._view = view
+        self._probes = probes
+        self._metrics = metrics
+        self._changes = changes
+        self._openapi = b""
+        is_leader = Route("/is-leader", self._is_leader, own_options=True)
+        self._exact = {
+            "/is-leader": is_leader,
+            "/": Route("/", self._who_leads),
+            "/v1/elections": Route("/v1/elections", self._overview, heavy=True),
+            "/v1/version": Route("/v1/version", self._version),
+            "/livez": Route("/livez", self._probe),
+            "/healthz": Route("/livez", self._probe),
+            "/readyz": Route("/readyz", self._probe),
+            "/startupz": Route("/startupz", self._probe),
+            "/metrics": Route("/metrics", self._scrape, heavy=True),
+            "/openapi.json": Route("/openapi.json", self._describe),
+        }
+        self._below = {
+            "/is-leader/": is_leader,
+            "/v1/elections/": Route("/v1/elections/NAME", self._election),
+        }
+
+    def names(self) -> tuple[str, ...]:
+        """Every route by the name it is counted under."""
+        return tuple(dict.fromkeys(route.name for route in (*self._exact.values(), *self._below.values())))
+
+    def find(self, path: str) -> tuple[Route | None, str | None]:
+        """The route of a path, and the election named in it."""
+        route = self._exact.get(path)
+        if route is not None:
+            return route, None
+        cut = path.rfind("/") + 1
+        below = self._below.get(path[:cut]) if cut < len(path) else None
+        return (below, path[cut:]) if below is not None else (None, None)
+
+    def answer(self, request: Request, route: Route | None, election: str | None, foreign: bool) -> Response:
+        """The answer of the table; refusals are problem objects like all errors."""
+        method = request.method
+        try:
+            if route is None:
+                if request.path == "*":
+                    return Response(204, b"", headers=ALLOW)
+                raise Refusal(404, f"nothing is at {_shown(request.path)}; /openapi.json lists what there is")
+            if method not in SAFE_METHODS:
+                return problem(Refusal(405, f"{method[:20]} is not allowed on {route.name}"), ALLOW)
+            if method == "OPTIONS" and not route.own_options:
+                return Response(204, b"", headers=ALLOW)
+            return route.handler(request, election, foreign)
+        except Refusal as refusal:
+            return problem(refusal)
+
+    # ---- the question
+
+    def _is_leader(self, request: Request, election: str | None, foreign: bool) -> Response:
+        wanted = request.memo
+        if not isinstance(wanted, Asked):
+            wanted = request.memo = asked(request.query, election)
+        # A web page must not be able to hold a release back: it gets the answer, and no promise.
+        promise_s = 0.0 if foreign else wanted.promise_s
+        answer = self._ask(wanted.election, promise_s, wanted.min_valid_s, wanted.token)
+        body = self._view.body(answer)
+        headers = f"X-Leaderd-Index: {answer.view.index}\r\nX-Leaderd-State: {answer.state.value}\r\n"
+        if answer.leader:
+            headers += f"X-Fencing-Token: {answer.token}\r\nX-Leaderd-Valid-For-Ms: {body['valid_for_ms']}\r\n"
+        options = request.method == "OPTIONS"
+        if options:
+            headers += ALLOW.decode()
+        code = wanted.leader_code if answer.leader else wanted.follower_code
+        return Response(code, encode_json(body), headers=headers.encode("ascii"), silent=options)
+
+    def _who_leads(self, request: Request, election: str | None, foreign: bool) -> Response:
+        pairs = dict(split_query(request.query, ("election",)))
+        # Who reads its own name here takes it for a yes, so it is one, with the usual promise.
+        answer = self._ask(pairs.get("election"), 0.0 if foreign else None)
+        name = leader_instance(answer, self._view.board.snapshot)
+        found = {"name": name or "", "last_update": self._changes.last_update(answer.view.name)}
+        return Response(200, encode_json(found))
+
+    def _ask(self, election: str | None, promise_s: float | None, min_valid_s: float = 0.0, token: int | None = None) -> Answer:
+        names = self._view.board.snapshot.elections
+        if election is None:
+            if len(names) != 1:
+                raise Refusal(
+                    400,
+                    f"there are {len(names)} elections: name one, as in ?election={next(iter(names), 'NAME')}",
+                    parameter="election",
+                )
+            election = next(iter(names))
+        elif election not in names:
+            raise _unknown(election, names)
+        return self._view.ask(election, promise_s, min_valid_s, token)
+
+    # ---- the rest
+
+    def _overview(self, request: Request, election: str | None, foreign: bool) -> Response:
+        _no_parameters(request)
+        return Response(200, encode_json(self._view.overview()))
+
+    def _election(self, request: Request, election: str | None, foreign: bool) -> Response:
+        _no_parameters(request)
+        if election is None or election not in self._view.board.snapshot.elections:
+            raise _unknown(election or "", self._view.names())
+        return Response(200, encode_json(self._view.election(election)))
+
+    def _version(self, request: Request, election: str | None, foreign: bool) -> Response:
+        _no_parameters(request)
+        python = ".".join(str(part) for part in sys.version_info[:3])
+        return Response(200, encode_json({"name": "leaderd", "version": __version__, "api": "v1", "python": python}))
+
+    def _probe(self, request: Request, election: str | None, foreign: bool) -> Response:
+        probe = request.path[1:]
+        return self._probes.answer("livez" if probe == "healthz" else probe, request.query)
+
+    def _scrape(self, request: Request, election: str | None, foreign: bool) -> Response:
+        # Scrapers may add parameters of their own (`?name[]=`): they never change what a gauge says.
+        return Response(200, self._metrics.render(), CONTENT_TYPE)
+
+    def _describe(self, request: Request, election: str | None, foreign: bool) -> Response:
+        self._openapi = self._openapi or encode_json(document())
+        return Response(200, self._openapi)
+
+
+def _no_parameters(request: Request) -> None:
+    if request.query:
+        split_query(request.query, ())
+
+
+def _unknown(election: str, names: object) -> Refusal:
+    known = ", ".join(list(names)[:20]) if isinstance(names, dict | tuple) else ""
+    shown = _shown(election)
+    refused = bad_parameter("election", shown, "unknown")
+    return Refusal(404, f"this daemon does not stand in {shown}; it stands in: {known or 'none'}", **refused.members)
+
+
+def _shown(text: str) -> str:
+    return text if len(text) <= _MAX_SHOWN_CHARS else text[:_MAX_SHOWN_CHARS] + "..."

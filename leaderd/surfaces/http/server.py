@@ -1,0 +1,94 @@
+"""The HTTP surfaces of one daemon, put together: what `daemon.py` starts and stops."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+
+from leaderd.board import Board
+from leaderd.clock import Clock
+from leaderd.election.timing import Timing
+from leaderd.metrics import Metrics
+from leaderd.surfaces.http.connection import Connection
+from leaderd.surfaces.http.guards import HostGuard
+from leaderd.surfaces.http.listeners import UnixAddress, bind_tcp, bind_unix, serve
+from leaderd.surfaces.http.pool import Pool
+from leaderd.surfaces.http.probes import Health, Probes
+from leaderd.surfaces.http.routes import Routes
+from leaderd.surfaces.leaders import LeaderChanges
+from leaderd.surfaces.socketfile import BoundSocket
+from leaderd.surfaces.view import StoreFacts, View
+
+LISTENERS = ("app", "ops", "socket")
+_CLOSE_GRACE_S = 1.0
+HostAndPort = tuple[str, int]
+
+
+class HttpSurfaces:
+    """The app listener, the ops listener and the Unix socket; each may be None, which is off.
+
+    All three answer the same, because all that there is so far only reads. `allowed_hosts`: names allowed in `Host` besides
+    loopback names and addresses of this machine.
+    """
+
+    def __init__(
+        self,
+        board: Board,
+        clock: Clock,
+        *,
+        http: HostAndPort | None,
+        ops: HostAndPort | None,
+        unix: UnixAddress | None,
+        allowed_hosts: Sequence[str],
+        incarnation: str,
+        store: StoreFacts,
+        timing: Timing,
+        health: Health,
+        metrics: Metrics,
+    ) -> None:
+        self._tcp = {"app": (http, "http"), "ops": (ops, "ops")}
+        self._unix = unix
+        self._changes = LeaderChanges(board, clock)
+        view = View(board, clock, store, timing, incarnation)
+        routes = Routes(view, Probes(health, board, clock), metrics, self._changes)
+        metrics.expect_requests(routes.names(), LISTENERS)
+        self._pool = Pool(routes, HostGuard(allowed_hosts), metrics, clock)
+        self._servers: list[asyncio.Server] = []
+        self._file: BoundSocket | None = None
+        self.addresses: dict[str, HostAndPort | str] = {}
+        """Where we listen, by listener name: (host, port), or the socket's path."""
+
+    @property
+    def connections(self) -> int:
+        """How many connections there are now."""
+        return len(self._pool)
+
+    async def start(self) -> None:
+        """Listen and answer. Raises `ListenError`; then nothing is left listening."""
+        try:
+            for name, (address, key) in self._tcp.items():
+                if address is None:
+                    continue
+                for sock in await bind_tcp(*address, key):
+                    self.addresses.setdefault(name, sock.getsockname()[:2])
+                    self._servers.append(await serve(sock, partial(Connection, self._pool, name)))
+            if self._unix is not None:
+                # Last: who finds the socket file may take it that all of us is there.
+                self._file = bind_unix(self._unix)
+                self.addresses["socket"] = str(self._file.path)
+                self._servers.append(await serve(self._file.sock, partial(Connection, self._pool, "socket")))
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """Listen no more; let the answers that are on their way leave; close everything."""
+        self._changes.stop()
+        if self._file is not None:
+            self._file.remove()
+            self._file = None
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
+        await self._pool.stop(_CLOSE_GRACE_S)
