@@ -55,6 +55,8 @@ class Profile:
     fifo: bool = True
     network: bool = True
     """Whether there is a connection that can be cut."""
+    pings: bool = False
+    """Whether the transport keeps the session alive by itself, so that only its silence lets it die."""
     token_when_queued: bool = True
     """Whether the token is known before the election is won."""
     queued_first: bool = True
@@ -64,7 +66,7 @@ class Profile:
 PROFILES = {
     "local": Profile("local", ttl_s=1.0, takeover_s=2.0, network=False),
     # A tick of 500 ms: the session lives for ttl to ttl + tick.
-    "zookeeper": Profile("zookeeper", ttl_s=3.0, takeover_s=5.5),
+    "zookeeper": Profile("zookeeper", ttl_s=3.0, takeover_s=6.0, pings=True),
     "etcd": Profile("etcd", ttl_s=2.0, takeover_s=5.0),
     # Twice the ttl, then a lock-delay of at least the ttl, then the retry.
     "consul": Profile("consul", ttl_s=2.0, takeover_s=10.0, fifo=False, token_when_queued=False),
@@ -171,6 +173,13 @@ class Bench:
         if open_session:
             await candidate.open()
         return candidate
+
+    async def mortal(self) -> tuple[Candidate, Callable[[], None], Callable[[], None]]:
+        """A candidate that is never renewed; a call after which it is not heard of any more, and one after which it is again."""
+        if not self.profile.pings:
+            return await self.candidate(), lambda: None, lambda: None
+        wire = await self.wire()
+        return await self.candidate(wire=wire), wire.silence, wire.heal
 
     def needs_network(self) -> None:
         """Skip the case for a store without a connection."""

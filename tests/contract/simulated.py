@@ -33,23 +33,41 @@ class SimWire:
 
     def __init__(self, bench: SimBench) -> None:
         self._bench = bench
-        self.host = ""
+        self._host = ""
+        self._faults: list[Callable[[], None]] = []
 
     async def start(self) -> None: ...
 
     def address(self, direct: StoreAddress) -> StoreAddress:
         return direct
 
-    def silence(self) -> None:
+    def attach(self, host: str) -> None:
+        """Be the wire of this host; what was done to the wire before counts."""
+        self._host = host
+        for fault in self._faults:
+            fault()
+
+    def _do(self, fault: Callable[[], None]) -> None:
+        self._faults.append(fault)
+        if self._host:
+            fault()
+
+    def _block_requests(self) -> None:
         for node in self._bench.cluster.nodes:
-            self._bench.network.block((self.host, node.name), FOR_EVER_S, 0.0)
-        self.swallow()
+            self._bench.network.block((self._host, node.name), FOR_EVER_S, 0.0)
+
+    def _block_replies(self) -> None:
+        for node in self._bench.cluster.nodes:
+            self._bench.network.block((node.name, self._host), FOR_EVER_S, 0.0)
+
+    def silence(self) -> None:
+        self._do(self._block_requests)
+        self._do(self._block_replies)
 
     refuse = silence
 
     def swallow(self) -> None:
-        for node in self._bench.cluster.nodes:
-            self._bench.network.block((node.name, self.host), FOR_EVER_S, 0.0)
+        self._do(self._block_replies)
 
     def swallow_from(self, needle: bytes) -> None:
         self.swallow()
@@ -57,6 +75,7 @@ class SimWire:
     def reset(self) -> None: ...
 
     def heal(self) -> None:
+        self._faults.clear()
         self._bench.network.heal()
 
     async def aclose(self) -> None: ...
@@ -157,6 +176,6 @@ class SimBench(Bench):
         host = Host(self.world, config, self._clocks, Evidence(()), lambda process: None)  # type: ignore[arg-type, return-value]
         process: Any = SimpleNamespace(host=host, identity=candidate.identity, holder=config.name, alive=True)
         if isinstance(candidate.wire, SimWire):
-            candidate.wire.host = config.name
+            candidate.wire.attach(config.name)
         store: Any = DRIVERS[self.kind](process, self.cluster, candidate.ttl_s)
         return store  # type: ignore[no-any-return]

@@ -109,13 +109,15 @@ async def test_renewals_keep_a_term_beyond_two_ttls(bench: Bench) -> None:
 
 
 async def test_a_session_that_is_not_renewed_dies(bench: Bench) -> None:
-    one = await bench.candidate()
+    one, hush, speak = await bench.mortal()
     await one.lead()
+    hush()
     two = await bench.candidate()
     two.keep_renewing()
     await two.lead(within_s=bench.profile.takeover_s)
+    speak()
     one.submit(Renew(one.epoch, one.entries()))
-    await one.expect(SessionGone, epoch=one.epoch)
+    await one.expect(SessionGone, epoch=one.epoch, within_s=6.0)
     assert one.find(Renewed) is None
 
 
