@@ -99,7 +99,8 @@ class Agents:
         self._now_s = now_s
         self._current = 0
         self._token: str | None = None
-        self._token_read = False
+        self.token_version = 0
+        """Counts the changes of the token, the first reading included."""
         self._ssl: ssl.SSLContext | None = None
         self._ssl_stamp: tuple[object, ...] = ()
         self._http: aiohttp.ClientSession | None = None
@@ -134,9 +135,8 @@ class Agents:
         if self._scheme == "https":
             self._load_tls()
 
-    def _read_token(self) -> bool:
-        """Read the token file; whether the token changed. Raises `CallFailed` when the file cannot be read."""
-        before = self._token
+    def _read_token(self) -> None:
+        """Read the token file. Raises `CallFailed` when it cannot be read."""
         try:
             token = self._credentials.token() or None
         except (OSError, UnicodeDecodeError) as error:
@@ -144,8 +144,8 @@ class Agents:
             raise failed(Reason.AUTH_FAILED, f"token file {self._credentials.token_file}: {reason}") from None
         if token is not None and not (token.isascii() and token.isprintable()):
             raise failed(Reason.AUTH_FAILED, f"token file {self._credentials.token_file}: not one line of plain characters")
-        self._token, self._token_read = token, True
-        return token != before
+        if token != self._token or self.token_version == 0:
+            self._token, self.token_version = token, self.token_version + 1
 
     def _load_tls(self) -> None:
         files = (self._tls.ca_file, self._tls.cert_file, self._tls.key_file)
@@ -216,22 +216,25 @@ class Agents:
             raise failed(Reason.STORE_UNREACHABLE, detail, Outcome.UNKNOWN) from None
 
     async def _authorised(self, method: str, path: str, body: bytes | None, bound_s: float) -> Reply:
+        version = self.token_version
         try:
             return await self._anywhere(method, path, body, bound_s)
         except CallFailed as error:
-            if error.problem.reason not in {Reason.AUTH_FAILED, Reason.PERMISSION_DENIED} or not self.token_changed():
+            if error.problem.reason not in {Reason.AUTH_FAILED, Reason.PERMISSION_DENIED} or not self.token_changed(version):
                 raise
         return await self._anywhere(method, path, body, bound_s)  # a refusal changes nothing in the store: asking again is safe
 
-    def token_changed(self) -> bool:
-        """Read the token file again after a refusal; whether it holds another token than before."""
-        try:
-            return self._credentials.token_file is not None and self._read_token()
-        except CallFailed:
-            return False
+    def token_changed(self, version: int) -> bool:
+        """Read the token file again after a refusal; whether the token is another than that of `version`, which was refused."""
+        if version > 0:
+            try:
+                self._read_token()
+            except CallFailed:
+                return False
+        return 0 < version < self.token_version
 
     async def _anywhere(self, method: str, path: str, body: bytes | None, bound_s: float) -> Reply:
-        if not self._token_read or (self._scheme == "https" and self._ssl is None):
+        if self.token_version == 0 or (self._scheme == "https" and self._ssl is None):
             self.refresh()
         connect_s = bound_s / len(self._bases) if len(self._bases) > 1 else bound_s
         last: CallFailed | None = None

@@ -245,9 +245,9 @@ class Session:
 
     async def txn(self, ops: list[wire.Op], *, consistent: bool = False, again: bool = False) -> wire.Txn:
         """One transaction. Raises `CallFailed` where an access rule refuses it, or where the session is gone."""
-        body = wire.encode(ops)
+        body, version = wire.encode(ops), self.agents.token_version
         txn = await self._txn(body, consistent, again)
-        if txn.denied and self.agents.token_changed():
+        if txn.denied and self.agents.token_changed(version):
             txn = await self._txn(body, consistent, again)
         if txn.denied:
             keys = sorted({op["KV"]["Key"] for place, op in enumerate(ops) if place in txn.places()})
