@@ -1,4 +1,4 @@
-"""What the etcd driver's tests share: a driver that remembers its events, and an etcd in a hundred lines behind the wire protocol."""
+"""What the etcd driver's tests share: a driver that remembers its events, and a small etcd in memory behind the wire protocol."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -195,7 +195,9 @@ class GrpcWatchStream:
         self._on_request = on_request
         self._on_answer = on_answer
         self._outbox: asyncio.Queue[pb.WatchRequest] = asyncio.Queue()
-        self._call = method(self._requests(), metadata=_metadata(token))
+        self._call = method(metadata=_metadata(token))
+        # Not a request iterator: the library leaves its consumer pending when the stream breaks.
+        self._sender = asyncio.get_running_loop().create_task(self._send())
 
     def send(self, request: WatchCreate | WatchCancel) -> None:
         """Queue a request."""
@@ -213,18 +215,28 @@ class GrpcWatchStream:
             raise WireError("UNAVAILABLE", "the watch stream had ended", self._endpoint) from None
         except asyncio.CancelledError:
             raise _cancelled(self._endpoint) from None
+        finally:
+            if self._sender.done() and not self._sender.cancelled():
+                self._sender.result()  # an exception nobody expected
         self._on_answer()
         return messages.watch_message(reply)
 
     def cancel(self) -> None:
         """End the stream."""
+        self._sender.cancel()
         self._call.cancel()
 
-    async def _requests(self) -> AsyncIterator[pb.WatchRequest]:
-        while True:
-            request = await self._outbox.get()
-            self._on_request()
-            yield request
+    async def _send(self) -> None:
+        try:
+            while True:
+                request = await self._outbox.get()
+                self._on_request()
+                await self._call.write(request)
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            pass  # `receive` meets the broken stream, and says so
+        except Exception:
+            self._call.cancel()
+            raise
 
 
 def _serialize(message: Message) -> bytes:
@@ -237,7 +249,11 @@ def _metadata(token: str | None) -> Sequence[tuple[str, str]]:
 
 
 def _error(error: grpc.aio.AioRpcError, endpoint: str) -> WireError:
-    return WireError(error.code().name, error.details() or "", endpoint)
+    details = error.details() or ""
+    if details.startswith("Internal error from Core"):
+        # The library's words for a write to a stream that broke in the same instant.
+        return WireError("UNAVAILABLE", "the stream broke", endpoint)
+    return WireError(error.code().name, details, endpoint)
 
 
 async def _ended(call: Any, endpoint: str) -> WireError:  # noqa: ANN401 - grpc.aio's call type is generic and private

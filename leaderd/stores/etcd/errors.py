@@ -65,6 +65,9 @@ _REFUSALS = {
     "OUT_OF_RANGE",
 }
 
+SILENCE = frozenset({Reason.STORE_UNREACHABLE, Reason.STALE_STORE_NODE, Reason.WRONG_PROTOCOL})
+"""Reasons that say that the transport is at fault, not the request."""
+
 
 def is_lease_missing(error: WireError) -> bool:
     """The store says that our lease does not exist: expired or revoked."""

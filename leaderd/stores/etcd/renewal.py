@@ -10,7 +10,7 @@ from leaderd.election.events import Renewed, RenewFailed
 from leaderd.election.problems import Outcome, Problem, Reason
 from leaderd.stores.etcd import transactions as tx
 from leaderd.stores.etcd.client import Client
-from leaderd.stores.etcd.errors import is_endpoint_at_fault, problem_of
+from leaderd.stores.etcd.errors import SILENCE, is_endpoint_at_fault, problem_of
 from leaderd.stores.etcd.wire import STALE_MEMBER, Found, LeaseReply, Txn, TxnReply, Wire, WireError
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Renewal:
                 if attempts > 0 and again and session.now_s() - first_sent_s < self._client.timeout_s / 2:
                     continue
                 problem = problem_of(e, "renewing")
-                if problem.reason in {Reason.STORE_UNREACHABLE, Reason.STALE_STORE_NODE, Reason.WRONG_PROTOCOL}:
+                if problem.reason in SILENCE:
                     session.renewal_heard(problem)
                 session.emit(RenewFailed(session.epoch, sent_at_s, problem))
             return

@@ -12,7 +12,7 @@ from leaderd.election.problems import Outcome, Problem, Reason
 from leaderd.stores.base import NowS
 from leaderd.stores.etcd import transactions as tx
 from leaderd.stores.etcd.client import Client
-from leaderd.stores.etcd.errors import problem_of
+from leaderd.stores.etcd.errors import SILENCE, problem_of
 from leaderd.stores.etcd.queue import Queue
 from leaderd.stores.etcd.renewal import Renewal
 from leaderd.stores.etcd.roster import Roster
@@ -171,7 +171,9 @@ class Session:
     def stream_heard(self, error: WireError | None) -> None:
         """The watch stream works, or (with an error) cannot be opened."""
         if error is not None:
-            self._set_silence(self._silence or "stream", problem_of(error, "watching"))
+            problem = problem_of(error, "watching")
+            if problem.reason in SILENCE:
+                self._set_silence(self._silence or "stream", problem)
         elif self._silence == "stream":
             self._set_silence(None, None)
 

@@ -16,7 +16,7 @@ MARK_DIGITS = 20
 QUEUE_LIMIT = 100
 # etcd takes 128 operations a transaction by default (`--max-txn-ops`), at each level of nesting less those of the level above.
 _FLAT_LIMIT = 100
-_GROUP = 30
+_GROUP = 40
 # How many entries of a queue a renewal lists.
 _LISTED = 32
 _LEASE = re.compile(rb"[0-9a-f]{1,16}")
