@@ -221,8 +221,7 @@ class Candidate:
         self.timing = Timing(ttl_s=self.ttl_s, renew_every_s=self.ttl_s / 5)
         self.identity = Identity(self.name, secrets.token_hex(8))
         self.store = self.bench.make_store(self)
-        if hasattr(self.store, "on_crash"):
-            self.store.on_crash = self.crashes.append
+        self.store.on_crash = self.crashes.append
         self._renewing: Callable[[], None] | None = None
         self._renew_at_s = 0.0
         self._outstanding = False

@@ -40,8 +40,7 @@ class Daemon:
         self.store: Store = make_store(address, identity, self.timing, Credentials(), Tls(), self.clock.now_s)
         self.crashes: list[BaseException] = []
         self.runner = Runner(self.core, self.store, self.board, self.clock, self._arm, self.crashes.append)
-        if hasattr(self.store, "on_crash"):
-            self.store.on_crash = self.crashes.append
+        self.store.on_crash = self.crashes.append
         self._timer: asyncio.TimerHandle | None = None
         self._ended = False
 

@@ -21,7 +21,7 @@ from leaderd.election.commands import Claim, Entry, OpenSession, Renew, Stand
 from leaderd.election.events import Claimed, Elected, Queued, RenewFailed, SessionFailed, SessionGone, StandFailed
 from leaderd.election.problems import Outcome, Reason
 from leaderd.stores.address import StoreAddress
-from leaderd.stores.local import desk, worker
+from leaderd.stores.local import LocalStore, desk, worker
 from leaderd.stores.local.problem import LocalError
 from tests.contract.harness import Bench, Candidate
 from tests.contract.operators import LocalOperator
@@ -247,7 +247,8 @@ async def test_an_unexpected_exception_is_handed_over(bench: Bench, monkeypatch:
 
 async def test_an_unexpected_exception_reaches_the_loop_by_default(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     one = await bench.candidate()
-    one.store.on_crash = None  # type: ignore[attr-defined]
+    assert isinstance(one.store, LocalStore)
+    one.store.on_crash = one.store._log_crash
     seen: list[dict[str, object]] = []
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: seen.append(context))
     monkeypatch.setattr(desk.Desk, "renew", lambda self, command: 1 / 0)

@@ -31,8 +31,7 @@ class LocalStore:
     ) -> None:
         del credentials, tls  # file permissions are what protects a directory
         self.traffic = Traffic()
-        self.on_crash: Callable[[BaseException], None] | None = None
-        """Called on the event loop with an exception nobody expected; the daemon ends leadership, then itself."""
+        self.on_crash: Callable[[BaseException], None] = self._log_crash
         self._directory = Path("/" + address.path.lstrip("/"))
         self._identity = identity
         self._now_s = now_s
@@ -101,7 +100,7 @@ class LocalStore:
         self._on_loop(lambda: self._deliver(job, events))
 
     def _crashed(self, error: BaseException) -> None:
-        self._on_loop(lambda: self._report_crash(error))
+        self._on_loop(lambda: self.on_crash(error))
 
     # ---- on the event loop
 
@@ -126,10 +125,7 @@ class LocalStore:
         detail = f"{self._directory} did not answer within {bound_s(self._ttl_s):.2f} s"
         self._emit(failure(job.command, Problem(Outcome.UNKNOWN, Reason.STORE_UNREACHABLE, detail), job.submitted_s))
 
-    def _report_crash(self, error: BaseException) -> None:
-        if self.on_crash is not None:
-            self.on_crash(error)
-            return
+    def _log_crash(self, error: BaseException) -> None:
         assert self._loop is not None
         _log.critical("the local store's thread died", exc_info=error)
         self._loop.call_exception_handler({"message": "the local store's thread died", "exception": error})
