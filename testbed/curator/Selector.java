@@ -1,0 +1,129 @@
+import java.io.BufferedReader;
+import java.io.InputStreamReader;
+import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
+import java.util.StringJoiner;
+import java.util.concurrent.Semaphore;
+import java.util.concurrent.TimeUnit;
+import org.apache.curator.framework.CuratorFramework;
+import org.apache.curator.framework.CuratorFrameworkFactory;
+import org.apache.curator.framework.recipes.leader.LeaderSelector;
+import org.apache.curator.framework.recipes.leader.LeaderSelectorListenerAdapter;
+import org.apache.curator.framework.recipes.leader.Participant;
+import org.apache.curator.retry.RetryForever;
+
+/**
+ * A candidate that is nothing but Apache Curator: LeaderSelector with automatic requeue and the recommended listener.
+ *
+ * <p>Arguments: CONNECT PATH ID HOLD_MS SESSION_MS. A hold of 0 lasts until `release` or until Curator interrupts it.
+ *
+ * <p>Each event is one line of JSON on stdout: started, state, acquired, lost, participants, error. Its "ns" is
+ * System.nanoTime(), which on Linux is CLOCK_MONOTONIC, so it can be compared with time.monotonic_ns() of a Python
+ * process on the same machine (and differs from CLOCK_BOOTTIME by the time the machine has been suspended). "acquired"
+ * is stamped when leadership has been given to us, "lost" before it is given back, so the two enclose only time in
+ * which this candidate believed that it led.
+ *
+ * <p>Commands on stdin, one per line: `list`, `release`, `quit`. The end of stdin means `quit`.
+ */
+public final class Selector extends LeaderSelectorListenerAdapter {
+    private final PrintStream out = new PrintStream(System.out, false, StandardCharsets.UTF_8);
+    private final Semaphore releases = new Semaphore(0);
+    private final long holdMs;
+
+    private Selector(long holdMs) {
+        this.holdMs = holdMs;
+    }
+
+    public static void main(String[] arguments) throws Exception {
+        if (arguments.length != 5) {
+            System.err.println("usage: Selector CONNECT PATH ID HOLD_MS SESSION_MS");
+            System.exit(2);
+        }
+        int sessionMs = Integer.parseInt(arguments[4]);
+        CuratorFramework client =
+                CuratorFrameworkFactory.newClient(arguments[0], sessionMs, sessionMs, new RetryForever(100));
+        Selector candidate = new Selector(Long.parseLong(arguments[3]));
+        client.getConnectionStateListenable()
+                .addListener((ignored, state) -> candidate.say("state", "\"state\":" + quote(state.name())));
+        client.start();
+        LeaderSelector selector = new LeaderSelector(client, arguments[1], candidate);
+        selector.setId(arguments[2]);
+        selector.autoRequeue();
+        selector.start();
+        candidate.say("started", "\"id\":" + quote(arguments[2]));
+        candidate.obey(selector);
+        selector.close();
+        client.close();
+    }
+
+    /** Lead for the hold, until a release, or until Curator interrupts us because the connection is in doubt. */
+    @Override
+    public void takeLeadership(CuratorFramework client) {
+        releases.drainPermits();
+        say("acquired", null);
+        String reason;
+        try {
+            if (holdMs > 0) {
+                reason = releases.tryAcquire(holdMs, TimeUnit.MILLISECONDS) ? "released" : "held";
+            } else {
+                releases.acquire();
+                reason = "released";
+            }
+        } catch (InterruptedException interrupted) {
+            Thread.currentThread().interrupt();
+            reason = "interrupted";
+        }
+        say("lost", "\"reason\":" + quote(reason));
+    }
+
+    private void obey(LeaderSelector selector) throws Exception {
+        BufferedReader commands = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
+        for (String line = commands.readLine(); line != null; line = commands.readLine()) {
+            switch (line.trim()) {
+                case "list":
+                    list(selector);
+                    break;
+                case "release":
+                    releases.release();
+                    break;
+                case "quit":
+                    return;
+                default:
+                    say("error", "\"message\":" + quote("unknown command " + line));
+            }
+        }
+    }
+
+    private void list(LeaderSelector selector) {
+        StringJoiner ids = new StringJoiner(",", "\"participants\":[", "]");
+        try {
+            for (Participant one : selector.getParticipants()) {
+                ids.add("{\"id\":" + quote(one.getId()) + ",\"leader\":" + one.isLeader() + "}");
+            }
+        } catch (Exception error) {
+            say("error", "\"message\":" + quote(String.valueOf(error)));
+            return;
+        }
+        say("participants", ids.toString());
+    }
+
+    private synchronized void say(String event, String more) {
+        long now = System.nanoTime();
+        out.println("{\"ns\":" + now + ",\"event\":" + quote(event) + (more == null ? "" : "," + more) + "}");
+        out.flush();
+    }
+
+    private static String quote(String text) {
+        StringBuilder quoted = new StringBuilder("\"");
+        for (char c : text.toCharArray()) {
+            if (c == '"' || c == '\\') {
+                quoted.append('\\').append(c);
+            } else if (c < ' ') {
+                quoted.append(String.format("\\u%04x", (int) c));
+            } else {
+                quoted.append(c);
+            }
+        }
+        return quoted.append('"').toString();
+    }
+}
