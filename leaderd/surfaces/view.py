@@ -94,7 +94,7 @@ class View:
     def _store_body(self, now_s: float) -> Body:
         snapshot = self.board.snapshot
         seen = [at_s for at_s in (snapshot.last_confirmed_s, self._store.last_answer_s()) if at_s is not None]
-        last_seen_ms = max(0, math.floor((now_s - max(seen)) * 1000)) if seen else None
+        last_seen_ms = max(0, _whole_ms(now_s - max(seen))) if seen else None
         return {"kind": self._store.kind, "connected": snapshot.connected, "last_seen_ms": last_seen_ms}
 
     def _timing_body(self) -> Body:
