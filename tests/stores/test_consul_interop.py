@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -31,9 +33,10 @@ async def place(cluster: ConsulCluster) -> AsyncIterator[Place]:
     await made.aclose()
 
 
-async def _consul_lock(place: Place, *child: str) -> asyncio.subprocess.Process:
+@asynccontextmanager
+async def _consul_lock(place: Place, *child: str) -> AsyncIterator[asyncio.subprocess.Process]:
     program = fetch.installed("consul").programs["consul"]
-    return await asyncio.create_subprocess_exec(
+    process = await asyncio.create_subprocess_exec(
         program,
         "lock",
         f"-http-addr=http://{place.cluster.endpoints[0]}",
@@ -44,10 +47,16 @@ async def _consul_lock(place: Place, *child: str) -> asyncio.subprocess.Process:
         stderr=asyncio.subprocess.PIPE,
         env={"PATH": os.environ["PATH"]},
     )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
 
 
 def _wall_ns() -> int:
-    return int(os.popen("date +%s%N").read())
+    return time.time_ns()  # the clock that `date` reads
 
 
 async def test_zero_overlaps_with_consul_lock(place: Place, tmp_path: Path) -> None:
@@ -60,8 +69,8 @@ async def test_zero_overlaps_with_consul_lock(place: Place, tmp_path: Path) -> N
     async def peer() -> None:
         nonlocal theirs
         for _ in range(8):
-            process = await _consul_lock(place, "sh", "-c", HOLD, str(log))
-            _, said = await process.communicate()
+            async with _consul_lock(place, "sh", "-c", HOLD, str(log)) as process:
+                _, said = await process.communicate()
             assert process.returncode == 0, said.decode()
             theirs += 1
 
@@ -70,9 +79,9 @@ async def test_zero_overlaps_with_consul_lock(place: Place, tmp_path: Path) -> N
     async with asyncio.timeout(50.0):
         while not running.done() or len(holds) < 8:
             claimed = await one.lead(within_s=20.0)
-            start = await asyncio.to_thread(_wall_ns)
+            start = _wall_ns()
             await place.pause(0.1)
-            end = await asyncio.to_thread(_wall_ns)
+            end = _wall_ns()
             holds.append((start, end))
             tokens.append(claimed.token)
             await one.withdraw("e", claimed.token)
@@ -89,30 +98,30 @@ async def test_zero_overlaps_with_consul_lock(place: Place, tmp_path: Path) -> N
 async def test_a_waiting_consul_lock_gets_what_we_release(place: Place) -> None:
     one = await place.candidate(ttl_s=10.0)
     claimed = await one.lead()
-    process = await _consul_lock(place, "true")
-    await place.until_operator(lambda: _another_session(place), 5.0, "the session of consul lock")
-    assert process.returncode is None
-    await one.withdraw("e", claimed.token)
-    async with asyncio.timeout(5.0):
-        _, said = await process.communicate()
+    async with _consul_lock(place, "true") as process:
+        await place.until_operator(lambda: _waiting(place), 5.0, "the session of consul lock")
+        assert process.returncode is None
+        await one.withdraw("e", claimed.token)
+        async with asyncio.timeout(5.0):
+            _, said = await process.communicate()
     assert process.returncode == 0, said.decode()
 
 
-async def _another_session(place: Place) -> bool:
-    return any("Consul CLI" in s["Name"] or "Lock" in s["Name"] for s in await place.api("GET", "/v1/session/list"))
+async def _waiting(place: Place) -> bool:
+    return any(session["Name"].startswith("Consul lock") for session in await place.api("GET", "/v1/session/list"))
 
 
 async def test_a_consul_lock_is_shown_waited_for_and_followed(place: Place) -> None:
-    process = await _consul_lock(place, "sleep", "30")
-    await place.until_operator(lambda: _held(place), 5.0, "the lock of consul lock")
-    one = await place.candidate(ttl_s=10.0)
-    await one.stand()
-    seen = await one.expect(QueueSeen, led=True)
-    assert [contender.own for contender in seen.contenders] == [False, True]
-    process.terminate()
-    async with asyncio.timeout(5.0):
-        await process.communicate()
-    await one.win(within_s=3.0)
+    async with _consul_lock(place, "sleep", "30") as process:
+        await place.until_operator(lambda: _held(place), 5.0, "the lock of consul lock")
+        one = await place.candidate(ttl_s=10.0)
+        await one.stand()
+        seen = await one.expect(QueueSeen, led=True)
+        assert [contender.own for contender in seen.contenders] == [False, True]
+        process.terminate()
+        async with asyncio.timeout(5.0):
+            await process.communicate()
+        await one.win(within_s=3.0)
 
 
 async def _held(place: Place) -> bool:
