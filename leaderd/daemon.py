@@ -1,6 +1,6 @@
 """The daemon: the only file that knows every part. Puts them together, starts them in order, and takes them down in order.
 
-Start: store driver, listeners, then the first event, so that nobody can ask before there is an answer. Stop (SIGTERM): every
+Start: listeners, store driver, then the first event; until then the answer is "starting". Stop (SIGTERM): every
 answer turns "not leader" at once; the store is released when the promises have lapsed; then the session is closed, then the
 listeners. A second SIGTERM releases at once. An unexpected exception: no answer is yes any more, then exit 70; the store is *not*
 released, because promises may be outstanding, and its own timeout is later than any of them.
@@ -24,9 +24,12 @@ from leaderd.config.problems import ConfigProblem
 from leaderd.election.core import Core, CoreConfig
 from leaderd.election.events import DrainRequested, ReleaseForced, Started, TimeReached
 from leaderd.errors import EXIT_CONFIG, EXIT_INTERNAL, EXIT_OK, Fatal
+from leaderd.metrics import Metrics
 from leaderd.runner import Runner
 from leaderd.stores.base import Identity, Store
 from leaderd.stores.factory import StoreNotInstalled, make_store
+from leaderd.surfaces.http import Health, HttpSurfaces, UnixAddress
+from leaderd.surfaces.view import StoreFacts
 from leaderd.timer import DeadlineTimer
 from leaderd.transitions import TransitionLog
 
@@ -72,17 +75,24 @@ class Daemon:
         self._exit_code = EXIT_OK
         self._draining_since_s: float | None = None
         transitions = TransitionLog(_say, config.timing.ttl_s)
-        self._runner = Runner(self._core, self._store, self._board, self._clock, self._timer.arm, self._on_crash, (transitions,))
+        metrics = Metrics(self._board, self._clock, self._last_answer_s, lambda: self._timer.worst_late_s)
+        self._runner = Runner(
+            self._core, self._store, self._board, self._clock, self._timer.arm, self._on_crash, (transitions, metrics)
+        )
         self._store.on_crash = self._runner.crash
+        self._started = False
+        self._surfaces = self._make_surfaces(metrics)
 
     async def run(self) -> int:
         """From the first to the last breath."""
         self._handle_signals()
-        await self._store.start(self._runner.deliver)
         try:
+            await self._surfaces.start()
+            await self._store.start(self._runner.deliver)
             self._greet()
             unsubscribe = self._board.subscribe(self._on_published)
             self._runner.deliver(Started())
+            self._started = True
             # What start-up made lives as long as the process: the collector need not look at it again.
             gc.collect()
             gc.freeze()
@@ -91,8 +101,33 @@ class Daemon:
         finally:
             self._timer.stop()
             await self._store.aclose()
+            await self._surfaces.stop()
         _LOG.info("stopped")
         return self._exit_code
+
+    def _make_surfaces(self, metrics: Metrics) -> HttpSurfaces:
+        listen, socket = self._config.listen, self._config.listen.socket
+        return HttpSurfaces(
+            self._board,
+            self._clock,
+            http=(listen.http.host, listen.http.port) if listen.http is not None else None,
+            ops=(listen.ops.host, listen.ops.port) if listen.ops is not None else None,
+            unix=UnixAddress(socket.path, socket.mode, socket.group_id) if socket is not None else None,
+            allowed_hosts=self._config.http.hosts,
+            incarnation=self._identity.incarnation,
+            store=StoreFacts(self._store.kind, self._store.rule, self._last_answer_s),
+            timing=self._config.timing,
+            health=Health(
+                late_s=self._timer.late_s,
+                limit_s=2.0 * self._config.timing.ttl_s,
+                crashed=lambda: self._runner.crashed,
+                started=lambda: self._started,
+            ),
+            metrics=metrics,
+        )
+
+    def _last_answer_s(self) -> float | None:
+        return self._store.traffic.last_answer_s
 
     # ---- events from outside
 
@@ -163,6 +198,7 @@ class Daemon:
             incarnation=self._identity.incarnation,
             store=store.url,
             elections=[election.name for election in self._config.elections],
+            listening=self._surfaces.addresses,
             ttl_s=self._config.timing.ttl_s,
         )
         for warning in self._config.warnings:
