@@ -3,11 +3,13 @@
 Rule 1: a session is good until `valid_until_s`, counted from the *send* of the last confirmed renewal.
 Rule 2: once that instant has passed, or the store said "gone", the session is dead for ever: it is closed, never renewed.
 Rule 3: at most one renewal is outstanding, and an unanswered one is never repeated.
+Rule 4: where the store may forget a renewal that a node took, the session is counted from one it has surely learned of.
 """
 
 from __future__ import annotations
 
 import math
+from collections import deque
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -30,7 +32,7 @@ class SessionPhase(StrEnum):
 class Confirmation:
     """What a confirmed renewal proved: the entries asked about when it was sent, and the deadline it gives them.
 
-    `fresh` is false when it was sent before a clock jump: it proves nothing about the time after.
+    `fresh` is false while all that is sure was sent before a clock jump: it proves nothing about the time after.
     """
 
     asked: tuple[Entry, ...]
@@ -50,6 +52,8 @@ class Session:
         self.ttl_s = 0.0
         self.valid_until_s = -math.inf
         self.confirmed_sent_s: float | None = None
+        self.touched_s = -math.inf
+        self.unsure: deque[float] = deque()
         self.open_at_s = -math.inf
         self.renew_at_s = math.inf
         self.asked: tuple[Entry, ...] | None = None
@@ -81,6 +85,7 @@ class Session:
             return []
         self.phase = SessionPhase.OPENING
         self.epoch += 1
+        self.doubted_since_s = None
         return [OpenSession(self.epoch, self.timing.ttl_s)]
 
     def opened(self, event: SessionOpened, now_s: float) -> Problem | None:
@@ -95,8 +100,11 @@ class Session:
         self.ttl_s = event.ttl_s
         self.connected, self.failing, self.ever_live = True, False, True
         self.problem = None
-        self.doubted_since_s = None
-        self._confirm(event.sent_at_s, valid_for_s)
+        self.unsure.clear()
+        self.touched_s = event.sent_at_s
+        self._confirm(event.sent_at_s)
+        if self.doubted_since_s is not None:
+            self.renew_at_s = -math.inf
         return None
 
     def renew(self, entries: tuple[Entry, ...], now_s: float) -> list[Command]:
@@ -112,14 +120,16 @@ class Session:
         self.ttl_s = event.ttl_s
         self.connected, self.failing = True, False
         self.problem = None
+        self._touch(event.sent_at_s)
         # Safety: see test_reply_dated_deadline
-        self._confirm(event.sent_at_s, self.timing.valid_for_s(self.rule, event.ttl_s))
+        self._confirm(event.sent_at_s)
         self.backoff.reset()
-        fresh = self.doubted_since_s is None or event.sent_at_s >= self.doubted_since_s
+        # Safety: see test_renewal_of_before_the_jump_believed
+        fresh = self.doubted_since_s is None or self.touched_s >= self.doubted_since_s
+        if self.doubted_since_s is not None and event.sent_at_s < self.doubted_since_s:
+            self.renew_at_s = -math.inf
         if fresh:
             self.doubted_since_s = None
-        else:
-            self.renew_at_s = -math.inf
         return Confirmation(asked, self.valid_until_s, fresh)
 
     def renew_failed(self, event: RenewFailed, now_s: float) -> None:
@@ -136,8 +146,9 @@ class Session:
 
     def doubt(self, now_s: float) -> None:
         """The clock jumped: only a renewal sent from now on proves anything; send one at once."""
-        if self.live:
+        if self.phase is not SessionPhase.CLOSED:
             self.doubted_since_s = now_s
+        if self.live:
             self.renew_at_s = -math.inf
 
     def expired(self, now_s: float) -> bool:
@@ -171,7 +182,15 @@ class Session:
         overdue_s = self.asked_at_s + self.period_s
         return min(self.valid_until_s, overdue_s if overdue_s > now_s else math.inf)
 
-    def _confirm(self, sent_at_s: float, valid_for_s: float) -> None:
+    def _touch(self, sent_at_s: float) -> None:
+        """Take note of a confirmed renewal; older ones by more than the store's lag are sure to have reached its timekeeper."""
+        self.unsure.append(sent_at_s)
+        # Safety: see test_unsure_touch_counted
+        while self.unsure and self.unsure[0] <= sent_at_s - self.rule.lag_fraction * self.ttl_s:
+            self.touched_s = self.unsure.popleft()
+
+    def _confirm(self, sent_at_s: float) -> None:
         self.confirmed_sent_s = sent_at_s
-        self.valid_until_s = sent_at_s + valid_for_s
+        counted_from_s = self.rule.counted_from_s(sent_at_s, self.touched_s, self.ttl_s)
+        self.valid_until_s = counted_from_s + self.timing.valid_for_s(self.rule, self.ttl_s)
         self.renew_at_s = sent_at_s + self.period_s

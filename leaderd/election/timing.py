@@ -10,6 +10,9 @@ The argument.
 2. The store keeps the session for `rule.keeps_s(ttl)` of *its* seconds from then on, whatever its nodes do (a proof obligation
    of each store; `RULES` below gives it with its source). So the session outlives
    `sent_at + keeps_s(ttl) * (1 - drift)` on our clock.
+   Where the store learns of a renewal late (`rule.lag_fraction`, ZooKeeper), the renewal alone proves nothing about the session:
+   it is counted from its send, but never from later than `touched + ttl - keeps_s(ttl)`, where `touched` is the send of an
+   earlier one, confirmed too, and so much older that the store has surely learned of it.
 3. We call ourselves leader only while `now < valid_until = sent_at + keeps_s(ttl) * (1 - drift) - margin`, with `now` read at
    the instant of the answer. `margin` pays for what the model leaves out: timer granularity, the answer's way to the app.
 4. Nobody else's entry is first before ours is gone, and ours goes only with the session, by our own hand, or by an operator's.
@@ -30,11 +33,14 @@ class StoreRule:
     """What one store guarantees: from handling a renewal it keeps the session for at least `keeps_s(ttl_s)` of its seconds.
 
     `fraction` and the reserves say how much of the ttl can be counted on; `min_ttl_s`..`max_ttl_s` is what may be asked for.
+    `lag_fraction`: the part of the ttl within which the store's timekeeper surely learns of a renewal that a node took; a crash
+    of that node in between loses it. Zero where the renewal itself goes through the timekeeper.
     """
 
     fraction: float = 1.0
     reserve_s: float = 0.0
     reserve_fraction: float = 0.0
+    lag_fraction: float = 0.0
     min_ttl_s: float = 0.2
     max_ttl_s: float = 86400.0
 
@@ -42,15 +48,19 @@ class StoreRule:
         """Seconds for which the store surely keeps a session of `ttl_s` after it handled a renewal; may be negative."""
         return ttl_s * self.fraction - max(self.reserve_s, ttl_s * self.reserve_fraction)
 
+    def counted_from_s(self, sent_at_s: float, touched_s: float, ttl_s: float) -> float:
+        """From when on to count a renewal sent at `sent_at_s`, with `touched_s` the last send that surely touched the session."""
+        return min(sent_at_s, touched_s + ttl_s - self.keeps_s(ttl_s))
+
 
 RULES: dict[str, StoreRule] = {
     # One clock, one kernel, one transaction: nothing to reserve.
     "local": StoreRule(),
-    # A check through a follower may reach the leader without touching the session: the touch is piggybacked on the leader's ping,
-    # each tick/2 (LearnerHandler, LearnerSessionTracker). Measured from the send of the last acknowledged check to the lock being
-    # free, T = 4 s, nine follower cuts: 4.3..5.9 s; by source never below T - tick/2 - heartbeat period. Two thirds of T leave
-    # room for tick/2 + T/6 + a round trip from T = 6 s on.
-    "zookeeper": StoreRule(fraction=2 / 3, min_ttl_s=1.0, max_ttl_s=3600.0),
+    # A check through a follower may reach the leader without touching the session: the touch is piggybacked on the answer to the
+    # leader's ping, each tick/2 (LearnerHandler, LearnerSessionTracker), and lost when the follower dies first. Ping answers and
+    # requests share one connection, in order, so a check tick/2 after another proves the other's touch; tick/2 is at most T/4.
+    # Measured from the send of the last acknowledged check to the lock being free, T = 4 s, nine follower cuts: 4.3..5.9 s.
+    "zookeeper": StoreRule(fraction=2 / 3, lag_fraction=0.3, min_ttl_s=1.0, max_ttl_s=3600.0),
     # Never early (revoked 0..0.5 s late), re-armed in full by a new leader. But a deposed leader answered keep-alives for up to
     # 1.8 s, and up to 1 s after its successor's promotion: that second is kept back.
     "etcd": StoreRule(reserve_s=1.0, reserve_fraction=0.2, min_ttl_s=2.0, max_ttl_s=9_000_000_000.0),

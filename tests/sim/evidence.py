@@ -15,7 +15,8 @@ class Evidence:
 
     def __init__(self, elections: Iterable[str]) -> None:
         self.elections = tuple(elections)
-        self.excused: list[Claim] = []
+        self._excused: list[Claim] = []
+        self._excuses: list[tuple[str, int, float, float]] = []
         self.restores: dict[str, list[tuple[float, int]]] = {name: [] for name in self.elections}
         self.known: dict[str, dict[str, int]] = {name: {} for name in self.elections}
         """By election and holder: the highest token that this process was told of as another's or its own term."""
@@ -57,11 +58,30 @@ class Evidence:
 
     # ---- what no lease can prevent
 
-    def excuse(self, election: str, token: int | None, from_s: float, for_s: float) -> None:
-        """An operator took the entry with `token` (None: any) away: who claims with it now is excused for `for_s`."""
-        for (name, holder, its_token), intervals in self._claims.items():
-            if name == election and token in {None, its_token} and intervals and intervals[-1][1] > from_s - for_s:
-                self.excused.append(Claim(election, holder, its_token, from_s, from_s + for_s))
+    def excuse(self, election: str, token: int, from_s: float, for_s: float, *, proven: bool) -> None:
+        """An operator took the entry with `token` away: who claims with it is excused for `for_s`.
+
+        `proven`: the store had confirmed the claim already. Otherwise only who claims now is excused: whoever has not yet claimed
+        has no promise outstanding, and must notice.
+        """
+        holders = [
+            holder
+            for (name, holder, its), intervals in self._claims.items()
+            if name == election and its == token and intervals and intervals[-1][1] > from_s - for_s
+        ]
+        if proven and not holders:
+            self._excuses.append((election, token, from_s, from_s + for_s))
+        self._excused += [Claim(election, holder, token, from_s, from_s + for_s) for holder in holders]
+
+    def excused(self) -> list[Claim]:
+        """Every stretch that is excused."""
+        late = [
+            Claim(*key, from_s, to_s)
+            for election, token, from_s, to_s in self._excuses
+            for key in self._claims
+            if key[0] == election and key[2] == token
+        ]
+        return self._excused + late
 
     # ---- who could have led
 

@@ -210,6 +210,29 @@ def lose_majority(fleet: Fleet, strike: Strike) -> None:
         fleet.cluster.crash(node, strike.for_s)
 
 
+def silence_then_crash(fleet: Fleet, strike: Strike) -> None:
+    """A host stops for most of its lease, and the node that hears from it again dies at once: with what it alone knew."""
+    host = fleet.host(strike)
+    ttl_s = fleet.plan.timing.ttl_s
+    silent_s = ttl_s * (0.25 + 0.4 * strike.dose)
+    fleet.disturb_store(silent_s + strike.for_s)
+    fleet.note(strike, host.config.name)
+    host.freeze(silent_s)
+    end_s = fleet.world.now_s + silent_s
+
+    def look(heard: int) -> None:
+        process = host.process
+        if process is None or fleet.world.now_s > end_s + ttl_s:
+            return
+        confirmed = process.store.confirmed
+        if fleet.world.now_s > end_s and confirmed > heard:
+            fleet.cluster.crash(process.store.node, strike.for_s)
+        else:
+            fleet.world.after(fleet.plan.tick_s / 16.0, look, confirmed)
+
+    look(0)
+
+
 def change_store_leader(fleet: Fleet, strike: Strike) -> None:
     """The store elects another leader of its own."""
     able = [node for node in fleet.cluster.nodes if fleet.cluster.healthy(node)]
@@ -290,6 +313,7 @@ KINDS: dict[str, Kind] = {
     "pause_store_node": Kind(pause_store_node),
     "crash_store_node": Kind(crash_store_node),
     "lose_majority": Kind(lose_majority),
+    "silence_then_crash": Kind(silence_then_crash, cluster=True),
     "change_store_leader": Kind(change_store_leader, cluster=True),
     "invalidate_session": Kind(invalidate_session, stores=("consul",)),
     "revoke_session": Kind(revoke_session),

@@ -126,7 +126,7 @@ class Fleet:
         claims = merged(evidence.claims())
         findings = [
             *(Finding("crash", self.world.now_s, f"{host.config.name}: {host.crash!r}") for host in self.hosts if host.crash),
-            *overlaps(without(claims, evidence.excused)),
+            *overlaps(without(claims, evidence.excused())),
             *token_faults(claims, evidence.restores),
             *leaderless(claims, plan.elections, evidence.windows(), plan.bound_s),
         ]
@@ -217,9 +217,10 @@ class Fleet:
         if self.plan.store == "consul":
             self.cluster.delete_key(election)
 
-    def _excuse(self, election: str, token: int | None) -> None:
+    def _excuse(self, election: str, token: int) -> None:
         """Promises that were outstanding are broken, by hand; but not for longer than the lease could have lasted."""
-        self.evidence.excuse(election, token, self.world.now_s, self.plan.timing.ttl_s * 1.2 + 0.1)
+        for_s = self.plan.timing.ttl_s * 1.2 + 0.1
+        self.evidence.excuse(election, token, self.world.now_s, for_s, proven=self.cluster.marks[election] == token)
 
     def save(self) -> None:
         """Take a snapshot of the store."""

@@ -166,6 +166,9 @@ class Cluster:
 
     def _restart(self, node: StoreNode) -> None:
         node.up, node.leads_until_s = True, 0.0
+        if len(self.nodes) > 1 and node is self.leader and 2 * sum(map(self.healthy, self.nodes)) > len(self.nodes):
+            # Back before anybody was elected in its place: it is elected anew, for it has forgotten what was not written.
+            self.promote(node)
         self.changed()
 
     # ---- numbers of the store at hand

@@ -39,6 +39,8 @@ class ConsulServer(QueueCluster):
         super().__init__(*args)
         self.delayed_until_s: dict[str, float] = dict.fromkeys(self.entries, 0.0)
         self.lock_index: dict[str, int] = dict.fromkeys(self.entries, 0)
+        self.index: dict[str, int] = dict.fromkeys(self.entries, 0)
+        """ModifyIndex of each lock key; 0 where there is no key."""
         self._ended: list[SimSession] = []
 
     def election_s(self) -> float:
@@ -83,29 +85,45 @@ class ConsulServer(QueueCluster):
         """kv?consistent: which locks the session holds, as acquired with these tokens."""
         self.commit(node, lambda: self.owned(sid, entries), respond)
 
-    def op_lock(self, node: StoreNode, sid: int, election: str, name: str, wake: Callable[[], None], respond: Respond) -> None:
-        """txn `lock`: ("locked", token, mark), ("held", entry), ("delayed",), or None without the session."""
+    def op_read(self, node: StoreNode, sid: int, election: str, wake: Callable[[], None], respond: Respond) -> None:
+        """kv?consistent, then a blocking query where somebody else holds the lock: (index, holder)."""
+
+        def look() -> tuple[int, SimEntry | None]:
+            holder = next(iter(self.entries[election]), None)
+            if holder is not None and holder.sid != sid and wake not in holder.watchers:
+                holder.watchers.append(wake)
+            return self.index[election], holder
+
+        self.commit(node, look, respond)
+
+    def op_lock(self, node: StoreNode, sid: int, election: str, name: str, index: int, respond: Respond) -> None:
+        """txn [index as seen, lock]: ("locked", token, mark, LockIndex), ("changed",), ("delayed",); None without the session.
+
+        Where the session holds it already: [index as seen, unlock, lock], for locking alone would give no new index.
+        """
 
         def change() -> tuple[Any, ...] | None:
             if self.live(sid) is None:
                 return None
             holder = next(iter(self.entries[election]), None)
-            if holder is not None and holder.sid != sid:
-                if wake not in holder.watchers:
-                    holder.watchers.append(wake)
-                return "held", holder
+            if self.index[election] != index or (holder is not None and holder.sid != sid):
+                return ("changed",)
             if holder is None and self.delayed_until_s[election] > self.world.now_s:
                 return ("delayed",)
-            token = self.next_revision()
+            token = self.index[election] = self.next_revision()
             if holder is not None:
-                # Acquired again by the same session: the ModifyIndex rises, the LockIndex does not.
                 holder.token = token
             else:
-                self.lock_index[election] += 1
                 self.entries[election].append(SimEntry(sid, name, token, token))
+            self.lock_index[election] += 1
             return "locked", token, self.marks[election], self.lock_index[election]
 
         self.commit(node, change, respond)
+
+    def remove(self, election: str, entry: SimEntry) -> None:
+        """Unlocked; the key stays."""
+        super().remove(election, entry)
+        self.index[election] = self.revision
 
     def op_watch(self, node: StoreNode, sid: int, election: str, wake: Callable[[], None], respond: Respond) -> None:
         """A blocking query on our own lock: whether it is still ours."""
@@ -123,6 +141,7 @@ class ConsulServer(QueueCluster):
         self.lock_index[election] = 0
         for entry in list(self.entries[election]):
             self.remove(election, entry)
+        self.index[election] = 0
 
     def end(self, session: SimSession) -> None:
         """Invalidated: its locks are free, but not before the lock-delay has passed."""
@@ -144,6 +163,8 @@ class ConsulDriver(SimStore):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.slots: dict[str, Slot] = {}
+        self.unsettled: dict[str, int] = {}
+        """By election: the index that an unanswered acquire was conditional on."""
         self.retry_s = 1.0
 
     # ---- session
@@ -194,6 +215,7 @@ class ConsulDriver(SimStore):
     def close_session(self, command: CloseSession) -> None:
         """session/destroy, best effort."""
         self.slots.clear()
+        self.unsettled.clear()
         if self.sid is not None and command.epoch == self.epoch:
             self.tell(self.cluster.op_revoke, self.sid)
             self.sid = None
@@ -201,32 +223,59 @@ class ConsulDriver(SimStore):
     # ---- elections
 
     def stand(self, command: Stand) -> None:
-        """Try the lock; wait; try again."""
+        """Look; try the lock when it is free; wait; look again."""
         if self.sid is None or command.epoch != self.epoch:
             return
         slot = self.slots[command.election] = Slot(command.epoch, self.sid, command.election)
         slot.wake = self.watcher(partial(self._freed, slot))
-        self._try(slot)
+        self._read(slot)
 
-    def _try(self, slot: Slot) -> None:
-        if self.slots.get(slot.election) is slot and not slot.elected:
-            instance = self.process.identity.instance
-            self.call(self.cluster.op_lock, slot.sid, slot.election, instance, slot.wake, done=partial(self._tried, slot))
+    def _waiting(self, slot: Slot) -> bool:
+        return self.slots.get(slot.election) is slot and not slot.elected
+
+    def _read(self, slot: Slot) -> None:
+        if self._waiting(slot):
+            self.call(self.cluster.op_read, slot.sid, slot.election, slot.wake, done=partial(self._seen, slot))
 
     def _freed(self, slot: Slot) -> None:
-        self.host.timer(self.process, 0.05 * self.world.rng.random(), self._try, slot)
+        self.host.timer(self.process, 0.02 * self.world.rng.random(), self._read, slot)
+
+    def _again(self, slot: Slot) -> None:
+        self.host.timer(self.process, self.retry_s * (0.75 + 0.5 * self.world.rng.random()), self._read, slot)
+
+    def _seen(self, slot: Slot, result: Any) -> None:
+        if not self._waiting(slot):
+            return
+        if result is LOST:
+            self._stand_failed(slot)
+            return
+        index, holder = result
+        if slot.token is None:
+            slot.token = -1
+            self.emit(Queued(slot.epoch, slot.election, None))
+        if holder is not None and holder.sid != slot.sid:
+            self.emit(QueueSeen(slot.epoch, slot.election, (Contender(holder.name, False, holder.token),), True))
+            self._again(slot)
+        elif self._waiting(slot):
+            self._lock(slot, index, partial(self._tried, slot))
+
+    def _lock(self, slot: Slot, index: int, done: Callable[[Any], None]) -> None:
+        self.unsettled[slot.election] = index
+        self.call(self.cluster.op_lock, slot.sid, slot.election, self.process.identity.instance, index, done=done)
+
+    def _stand_failed(self, slot: Slot) -> None:
+        del self.slots[slot.election]
+        self.emit(StandFailed(slot.epoch, slot.election, SILENT))
 
     def _tried(self, slot: Slot, result: Any) -> None:
-        if self.slots.get(slot.election) is not slot:
+        if result is not LOST and slot.sid == self.sid:
+            self.unsettled.pop(slot.election, None)
+        if not self._waiting(slot):
             if result is not LOST and result is not None and result[0] == "locked" and slot.sid == self.sid:
                 if slot.election not in self.slots:
                     self.tell(self.cluster.op_delete, slot.sid, slot.election, result[1])
-            return
-        if slot.elected:
-            return
-        if result is LOST:
-            del self.slots[slot.election]
-            self.emit(StandFailed(slot.epoch, slot.election, SILENT))
+        elif result is LOST:
+            self._stand_failed(slot)
         elif result is None:
             self.emit(SessionGone(slot.epoch, NO_SESSION))
         elif result[0] == "locked":
@@ -234,14 +283,10 @@ class ConsulDriver(SimStore):
             slot.own = self.watcher(partial(self._look, slot))
             self._look(slot)
             self.emit(Elected(slot.epoch, slot.election, self.token_of(result), result[2]))
+        elif result[0] == "changed":
+            self._freed(slot)
         else:
-            if slot.token is None:
-                slot.token = -1
-                self.emit(Queued(slot.epoch, slot.election, None))
-            if result[0] == "held":
-                holder = result[1]
-                self.emit(QueueSeen(slot.epoch, slot.election, (Contender(holder.name, False, holder.token),), True))
-            self.host.timer(self.process, self.retry_s * (0.75 + 0.5 * self.world.rng.random()), self._try, slot)
+            self._again(slot)
 
     def token_of(self, locked: tuple[Any, ...]) -> int:
         """The ModifyIndex of the transaction."""
@@ -288,17 +333,36 @@ class ConsulDriver(SimStore):
         if self.sid is None or command.epoch != self.epoch:
             return
         if command.token is None:
-            self.call(self.cluster.op_find, self.sid, command.election, done=partial(self._found, command))
+            self.call(self.cluster.op_read, self.sid, command.election, _asleep, done=partial(self._found, command))
         else:
             self._release(command, command.token)
 
     def _found(self, command: Withdraw, result: Any) -> None:
         if result is LOST:
             self.emit(Withdrawn(command.epoch, command.election, SILENT))
-        elif result is None:
+            return
+        if self.sid is None or command.epoch != self.epoch:
+            return
+        index, holder = result
+        if holder is not None and holder.sid == self.sid:
+            self._release(command, index)
+        elif holder is None and self.unsettled.get(command.election) == index:
+            # An unanswered acquire may yet be applied: take its place, and let go again.
+            self._lock(Slot(command.epoch, self.sid, command.election), index, partial(self._settled, command))
+        else:
+            self.unsettled.pop(command.election, None)
             self.emit(Withdrawn(command.epoch, command.election))
-        elif self.sid is not None and command.epoch == self.epoch:
-            self._release(command, result)
+
+    def _settled(self, command: Withdraw, result: Any) -> None:
+        if result is LOST or result == ("delayed",):
+            self.emit(Withdrawn(command.epoch, command.election, SILENT))
+        elif result is None or self.sid is None or command.epoch != self.epoch:
+            return
+        elif result[0] == "locked":
+            self._release(command, result[1])
+        else:
+            self.unsettled.pop(command.election, None)
+            self.emit(Withdrawn(command.epoch, command.election))
 
     def _release(self, command: Withdraw, token: int) -> None:
         assert self.sid is not None
@@ -310,3 +374,7 @@ class ConsulDriver(SimStore):
     def raise_mark(self, command: RaiseMark) -> None:
         """Best effort."""
         self.tell(self.cluster.op_raise, command.election, command.mark)
+
+
+def _asleep() -> None:
+    """Nobody waits for this."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from leaderd.election.commands import Claim, CloseSession, Command, Entry, OpenSession, RaiseMark, Renew, Stand, Withdraw
-from leaderd.election.events import Event
+from leaderd.election.events import Event, Renewed
 from leaderd.election.problems import Outcome, Problem, Reason
 from leaderd.election.timing import RULES, StoreRule
 from leaderd.stores.base import Sink, Traffic
@@ -51,6 +51,8 @@ class SimStore:
     def __init__(self, process: Process, cluster: Cluster, ttl_s: float) -> None:
         self.rule = RULES[self.kind]
         self.traffic = Traffic()
+        self.confirmed = 0
+        """Renewals confirmed so far."""
         self.process = process
         self.host = process.host
         self.world = process.host.world
@@ -95,6 +97,8 @@ class SimStore:
     def emit(self, event: Event) -> None:
         """Tell the core."""
         assert self._sink is not None
+        if type(event) is Renewed:
+            self.confirmed += 1
         self._sink(event)
 
     # ---- calls

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -27,7 +27,7 @@ class ZooKeeperServer(QueueCluster):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.sequence: dict[str, int] = dict.fromkeys(self.entries, 0)
-        self._touched: dict[str, dict[int, None]] = {node.name: {} for node in self.nodes}
+        self._touched: dict[str, dict[int, float]] = {node.name: {} for node in self.nodes}
         self._connections: dict[str, dict[int, Reset]] = {node.name: {} for node in self.nodes}
         self._flushing: set[str] = set()
 
@@ -60,25 +60,52 @@ class ZooKeeperServer(QueueCluster):
         self.commit(node, change, respond)
 
     def heard(self, node: StoreNode, sid: int) -> None:
-        """A server heard from a session: the leader at once, a follower tells it with its next answer to the leader's ping."""
+        """A server heard from a session: the leader at once, a follower tells it with its next answer to the leader's ping.
+
+        Pings come each tick/2, and the answers travel in order with the requests a follower passes on.
+        """
         if node is self.leader:
-            session = self.live(sid)
-            if session is not None:
-                self.touch(session, session.ttl_s)
+            self._touch_all([sid])
             return
-        self._touched[node.name][sid] = None
+        touched = self._touched[node.name]
+        if touched and self.quorum(node):
+            due_s = self.world.now_s - self.tick_s / 2.0
+            self._touch_all([known for known, at_s in touched.items() if at_s < due_s])
+        touched.setdefault(sid, self.world.now_s)
         if node.name not in self._flushing:
             self._flushing.add(node.name)
             self.world.after(self.tick_s / 2.0 * (0.02 + 0.98 * self.world.rng.random()), self._flush, node)
 
     def _flush(self, node: StoreNode) -> None:
+        if self._touched[node.name] and not self.quorum(node):
+            self.world.after(self.tick_s / 2.0 * self.world.rng.random(), self._flush, node)
+            return
         self._flushing.discard(node.name)
         touched, self._touched[node.name] = self._touched[node.name], {}
-        if self.quorum(node):
-            for sid in touched:
-                session = self.live(sid)
-                if session is not None:
-                    self.touch(session, session.ttl_s)
+        self._touch_all(touched)
+
+    def _touch_all(self, sids: Iterable[int]) -> None:
+        for sid in sids:
+            session = self.live(sid)
+            if session is not None:
+                self.touch(session, session.ttl_s)
+
+    def crash(self, node: StoreNode, for_s: float) -> None:
+        """What a server alone knew of its sessions is gone, and so are its clients' connections."""
+        self._touched[node.name].clear()
+        super().crash(node, for_s)
+        self._close_all(node)
+
+    def receive(self, node: StoreNode, operation: Callable[..., None], args: tuple[Any, ...], respond: Respond) -> None:
+        """A request counts only on a connection; on one that the server closed, it meets a reset."""
+        if operation not in {self.op_connect, self.op_raise} and args[0] not in self._connections[node.name]:
+            return
+        super().receive(node, operation, args, respond)
+
+    def _close_all(self, node: StoreNode) -> None:
+        connections, self._connections[node.name] = self._connections[node.name], {}
+        for reset in connections.values():
+            reset()
 
     def op_check(self, node: StoreNode, sid: int, entries: Owned, respond: Respond) -> None:
         """A multi of checks, proposed like a write: what is ours; None without the session."""
@@ -99,9 +126,8 @@ class ZooKeeperServer(QueueCluster):
 
     def _give_up(self, node: StoreNode) -> None:
         if node.cut:
-            connections, self._connections[node.name] = self._connections[node.name], {}
-            for reset in connections.values():
-                reset()
+            self._touched[node.name].clear()
+            self._close_all(node)
 
     # ---- queue
 
