@@ -237,11 +237,12 @@ class Cluster(ABC):
         """Let a frozen node go on."""
         self._processes[index].thaw()
 
-    def restart(self, index: int, timeout: float = 60.0) -> None:
-        """Start a node again with its data (ending it first if it runs), and wait until the cluster is ready."""
+    def restart(self, index: int, timeout: float = 60.0, *, wait: bool = True) -> None:
+        """Start a node again with its data (ending it first if it runs); wait until the cluster is ready, unless more are to come."""
         self._processes[index].stop()
         self._processes[index].start()
-        self.wait_ready(timeout)
+        if wait:
+            self.wait_ready(timeout)
 
     def log(self, index: int) -> str:
         """Everything a node has logged so far."""

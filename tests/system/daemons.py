@@ -96,12 +96,13 @@ class DaemonProcess:
         return self
 
     def get(self, path: str, timeout_s: float = 1.0) -> tuple[int, Any]:
-        """GET over the Unix socket: status and JSON; status 0 when nobody answers."""
+        """GET over the Unix socket: status and JSON, or text where it is none; status 0 when nobody answers."""
         connection = UnixConnection(self.socket, timeout_s)
         try:
             connection.request("GET", path)
             reply = connection.getresponse()
-            return reply.status, json.loads(reply.read())
+            body = reply.read()
+            return reply.status, json.loads(body) if "json" in reply.headers["Content-Type"] else body.decode()
         except (OSError, ValueError, http.client.HTTPException):
             return 0, {}
         finally:

@@ -69,7 +69,7 @@ def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 @pytest.fixture
 def bed(base: Bed, request: pytest.FixtureRequest) -> Bed:
     """The module's servers, with a place of its own for each test."""
-    return replace(base, url=f"{base.url}/{zlib.crc32(request.node.name.encode()):x}")
+    return replace(base, url=f"{base.url}-{zlib.crc32(request.node.name.encode()):x}")
 
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.parametrize("base", ALL, indirect=True)]
@@ -187,7 +187,7 @@ def test_the_whole_store_down_and_up_again(bed: Bed, fleet: Fleet) -> None:
     assert all(daemon.running() for daemon in daemons)
     assert all(daemon.get("/readyz")[0] == 200 for daemon in daemons), "a store that is away takes no pod out of service"
     for i in range(3):
-        cluster.restart(i)
+        cluster.restart(i, wait=False)
     cluster.wait_ready(30.0)
     wait_until(watcher.leader, bed.crash_s + 15.0, "somebody leads again")
     watcher.check()
@@ -208,7 +208,7 @@ def test_a_store_that_is_away_at_the_start_is_no_crash(bed: Bed, fleet: Fleet) -
     wait_until(lambda: daemons[0].get("/is-leader/jobs")[1].get("reason") == "store_unreachable", 10.0, "the reason is told")
     _check_starts_without_store(daemons[0], watcher)
     for i in range(3):
-        cluster.restart(i)
+        cluster.restart(i, wait=False)
     cluster.wait_ready(30.0)
     wait_until(watcher.leader, bed.crash_s + 15.0, "it leads once the store is there")
     watcher.check()
