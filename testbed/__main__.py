@@ -95,6 +95,8 @@ def _up(server: str, nodes: int, version: str | None, workdir: str | None) -> in
         fetch.say("stopping")
         return 0
     finally:
+        for number in (signal.SIGINT, signal.SIGTERM):  # stopping takes seconds at most and is not to be cut short
+            signal.signal(number, signal.SIG_IGN)
         cluster.stop()
 
 

