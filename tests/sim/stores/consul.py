@@ -233,18 +233,21 @@ class ConsulDriver(SimStore):
     def _waiting(self, slot: Slot) -> bool:
         return self.slots.get(slot.election) is slot and not slot.elected
 
-    def _read(self, slot: Slot) -> None:
-        if self._waiting(slot):
-            self.call(self.cluster.op_read, slot.sid, slot.election, slot.wake, done=partial(self._seen, slot))
+    def _read(self, slot: Slot, turn: int | None = None) -> None:
+        if self._waiting(slot) and turn in {None, slot.turn}:
+            slot.turn += 1
+            self.call(self.cluster.op_read, slot.sid, slot.election, slot.wake, done=partial(self._seen, slot, slot.turn))
 
     def _freed(self, slot: Slot) -> None:
-        self.host.timer(self.process, 0.02 * self.world.rng.random(), self._read, slot)
+        if self._waiting(slot) and not slot.locking:
+            slot.turn += 1
+            self.host.timer(self.process, 0.02 * self.world.rng.random(), self._read, slot, slot.turn)
 
     def _again(self, slot: Slot) -> None:
-        self.host.timer(self.process, self.retry_s * (0.75 + 0.5 * self.world.rng.random()), self._read, slot)
+        self.host.timer(self.process, self.retry_s * (0.75 + 0.5 * self.world.rng.random()), self._read, slot, slot.turn)
 
-    def _seen(self, slot: Slot, result: Any) -> None:
-        if not self._waiting(slot):
+    def _seen(self, slot: Slot, turn: int, result: Any) -> None:
+        if not self._waiting(slot) or turn != slot.turn:
             return
         if result is LOST:
             self._stand_failed(slot)
@@ -257,6 +260,7 @@ class ConsulDriver(SimStore):
             self.emit(QueueSeen(slot.epoch, slot.election, (Contender(holder.name, False, holder.token),), True))
             self._again(slot)
         elif self._waiting(slot):
+            slot.locking = True
             self._lock(slot, index, partial(self._tried, slot))
 
     def _lock(self, slot: Slot, index: int, done: Callable[[Any], None]) -> None:
@@ -270,6 +274,7 @@ class ConsulDriver(SimStore):
     def _tried(self, slot: Slot, result: Any) -> None:
         if result is not LOST and slot.sid == self.sid:
             self.unsettled.pop(slot.election, None)
+        slot.locking = False
         if not self._waiting(slot):
             if result is not LOST and result is not None and result[0] == "locked" and slot.sid == self.sid:
                 if slot.election not in self.slots:

@@ -131,7 +131,7 @@ class QueueCluster(Cluster):
 class Slot:
     """One standing in one election."""
 
-    __slots__ = ("elected", "election", "epoch", "own", "sid", "token", "wake")
+    __slots__ = ("elected", "election", "epoch", "locking", "own", "sid", "token", "turn", "wake")
 
     def __init__(self, epoch: int, sid: int, election: str) -> None:
         self.epoch = epoch
@@ -139,6 +139,9 @@ class Slot:
         self.election = election
         self.token: int | None = None
         self.elected = False
+        self.locking = False
+        self.turn = 0
+        """Counts the looks at the store: an answer to an earlier one, or its timer, is of no interest any more."""
         self.wake: Callable[[], None] | None = None
         self.own: Callable[[], None] | None = None
 
@@ -219,16 +222,18 @@ class QueueDriver(SimStore):
             self.emit(Queued(slot.epoch, slot.election, result))
             self.look(slot)
 
-    def look(self, slot: Slot) -> None:
+    def look(self, slot: Slot, turn: int | None = None) -> None:
         """See where we are in the queue."""
-        if self.current(slot):
-            self.call(self.cluster.op_look, slot.sid, slot.election, slot.wake, slot.own, done=partial(self._looked, slot))
+        if self.current(slot) and turn in {None, slot.turn}:
+            slot.turn += 1
+            done = partial(self._looked, slot, slot.turn)
+            self.call(self.cluster.op_look, slot.sid, slot.election, slot.wake, slot.own, done=done)
 
-    def _looked(self, slot: Slot, result: Any) -> None:
-        if not self.current(slot):
+    def _looked(self, slot: Slot, turn: int, result: Any) -> None:
+        if not self.current(slot) or turn != slot.turn:
             return
         if result is LOST:
-            self.host.timer(self.process, 0.3, self.look, slot)
+            self.host.timer(self.process, 0.3, self.look, slot, turn)
             return
         if result is None:
             del self.slots[slot.election]
@@ -240,7 +245,7 @@ class QueueDriver(SimStore):
         if not self.current(slot):
             return
         if position:
-            self.host.timer(self.process, self.poll_s, self.look, slot)
+            self.host.timer(self.process, self.poll_s, self.look, slot, turn)
         elif not slot.elected:
             slot.elected = True
             self.emit(Elected(slot.epoch, slot.election, self.token_of(token, entries), mark))
