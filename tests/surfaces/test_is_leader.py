@@ -77,12 +77,21 @@ async def test_a_no_field_by_field(follower: Rig) -> None:
 
 
 async def test_all_listeners_give_the_same_answer_at_the_same_instant(two: Rig) -> None:
-    for target in ("/is-leader/daily-report", "/is-leader?election=invoices", "/v1/elections", "/?election=invoices", "/nope", "/is-leader"):
+    for target in (
+        "/is-leader/daily-report",
+        "/is-leader?election=invoices",
+        "/v1/elections",
+        "/?election=invoices",
+        "/nope",
+        "/is-leader",
+    ):
         replies = [await two.ask(target, listener) for listener in LISTENERS]
         assert replies[0] == replies[1] == replies[2], target
 
 
-@pytest.mark.parametrize("target", ["/is-leader", "/is-leader/daily-report", "/is-leader?election=daily-report", "/is-leader/daily%2Dreport"])
+@pytest.mark.parametrize(
+    "target", ["/is-leader", "/is-leader/daily-report", "/is-leader?election=daily-report", "/is-leader/daily%2Dreport"]
+)
 async def test_ways_to_name_the_election(leader: Rig, target: str) -> None:
     assert (await leader.ask(target)).json == YES
 
@@ -200,7 +209,9 @@ async def test_last_seen_is_the_later_of_answer_and_confirmed_renewal(leader: Ri
         ("?promise=0ms", 100.0, 0),
     ],
 )
-async def test_a_yes_is_entered_in_the_ledger_once(leader: Rig, listener: str, query: str, until_s: float, valid_for_ms: int) -> None:
+async def test_a_yes_is_entered_in_the_ledger_once(
+    leader: Rig, listener: str, query: str, until_s: float, valid_for_ms: int
+) -> None:
     reply = await leader.ask(f"/is-leader{query}", listener)
     assert reply.status == 200
     assert reply.json["valid_for_ms"] == valid_for_ms
@@ -345,7 +356,9 @@ async def test_a_parameter_may_be_percent_encoded(leader: Rig) -> None:
     assert (await leader.ask("/is-leader?%70romise=%35s")).json["valid_for_ms"] == 5000
 
 
-@pytest.mark.parametrize("target", ["/is-leader/nope", "/is-leader?election=nope", "/v1/elections/nope", "/?election=nope", "/is-leader?election="])
+@pytest.mark.parametrize(
+    "target", ["/is-leader/nope", "/is-leader?election=nope", "/v1/elections/nope", "/?election=nope", "/is-leader?election="]
+)
 async def test_unknown_election(leader: Rig, target: str) -> None:
     reply = await leader.ask(target)
     assert reply.status == 404

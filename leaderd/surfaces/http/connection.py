@@ -128,6 +128,8 @@ class Connection(asyncio.BufferedProtocol):
             if waiting is None:
                 return False
             request, route, election = waiting
+            if request.has_body and request.method in SAFE_METHODS:
+                raise Refusal(413, f"{request.method} takes no body here")
             heavy = route is not None and route.heavy
             if heavy and at_once:
                 self.waiting = waiting
@@ -212,8 +214,6 @@ class Connection(asyncio.BufferedProtocol):
             request = parse_head(head)
             self._head, self._request = head, request
         route, election = self._pool.find(request.path)
-        if request.has_body and request.method in SAFE_METHODS:
-            raise Refusal(413, f"{request.method} takes no body here")
         return request, route, election
 
     def _send(self, request: Request, route: str, response: Response) -> None:

@@ -67,11 +67,12 @@ def is_own_address(host: str) -> bool:
         return False
     family = socket.AF_INET if len(packed) == 4 else socket.AF_INET6
     try:
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.bind((host, 0))
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            # Sends nothing: the kernel looks for the way there, and only the way to oneself starts where it ends.
+            probe.connect((host, 9))
+            return _packed(probe.getsockname()[0]) == packed
     except OSError:
         return False
-    return True
 
 
 def _host_of(value: str) -> str | None:

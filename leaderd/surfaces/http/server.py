@@ -51,9 +51,9 @@ class HttpSurfaces:
         self._unix = unix
         self._changes = LeaderChanges(board, clock)
         view = View(board, clock, store, timing, incarnation)
-        routes = Routes(view, Probes(health, board, clock), metrics, self._changes)
-        metrics.expect_requests(routes.names(), LISTENERS)
-        self._pool = Pool(routes, HostGuard(allowed_hosts), metrics, clock)
+        self.routes = Routes(view, Probes(health, board, clock), metrics, self._changes)
+        metrics.expect_requests(self.routes.names(), LISTENERS)
+        self._pool = Pool(self.routes, HostGuard(allowed_hosts), metrics, clock)
         self._servers: list[asyncio.Server] = []
         self._file: BoundSocket | None = None
         self.addresses: dict[str, HostAndPort | str] = {}
