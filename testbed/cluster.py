@@ -238,7 +238,10 @@ class Cluster(ABC):
         self._processes[index].thaw()
 
     def restart(self, index: int, timeout: float = 60.0, *, wait: bool = True) -> None:
-        """Start a node again with its data (ending it first if it runs); wait until the cluster is ready, unless more are to come."""
+        """Start a node again with its data (ending it first if it runs), and wait until the cluster is ready.
+
+        Without `wait` when more nodes are to come before there is a quorum; then `wait_ready` is for the caller.
+        """
         self._processes[index].stop()
         self._processes[index].start()
         if wait:
