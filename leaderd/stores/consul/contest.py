@@ -19,6 +19,8 @@ from leaderd.stores.consul.session import PASSING, Session, backoff_s, jitter
 
 _DELAYED_S = (0.4, 0.8)
 """Pause between two tries while the lock-delay lasts: its end wakes no blocking query."""
+_AFTER_YOU_S = 0.02
+"""Pause of the watch on a lock just won: the claim goes first."""
 T = TypeVar("T")
 
 
@@ -94,6 +96,7 @@ class Contest:
             session.emit(Queued(session.epoch, self._election, None))
             token, mark = await self._contend(record, index)
             session.emit(Elected(session.epoch, self._election, token, mark.value))
+            await asyncio.sleep(_AFTER_YOU_S)
             self._show((Contender(session.instance, own=True, token=token),), led=True)
             await self._guard(token)
         except CallFailed as error:
@@ -126,6 +129,7 @@ class Contest:
                     self._show(wire.contenders(record, session.id, session.instance), led=False)
                     await asyncio.sleep(jitter(*_DELAYED_S))
                 case Try.UNKNOWN:
+                    self._show(wire.contenders(record, session.id, session.instance), led=False)
                     doubts += 1
                     await asyncio.sleep(backoff_s(doubts))
                     record, index = await self._again()
@@ -220,7 +224,8 @@ class Contest:
         if problem is not None and self._lock.token is None:
             raise CallFailed(problem)
         self._lock.saw(record)
-        self._show(wire.contenders(record, session.id, session.instance), led=record is not None and bool(record.session))
+        if record is not None and record.session:  # a free lock is raced for first, and shown if that fails
+            self._show(wire.contenders(record, session.id, session.instance), led=True)
 
     def _show(self, contenders: tuple[Contender, ...], *, led: bool) -> None:
         if self._shown != (contenders, led):

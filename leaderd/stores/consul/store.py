@@ -20,6 +20,7 @@ from leaderd.stores.consul.wire import Keys
 
 _log = logging.getLogger(__name__)
 _CLOSE_S = 1.0
+_AFTER_YOU_S = 0.03
 
 
 class _Epoch:
@@ -122,6 +123,8 @@ class ConsulStore:
             await asyncio.wait(releases, timeout=4 * session.call_s)
         for task in (*releases, *epoch.tasks):
             task.cancel()
+        # Everything held is free by now, and a successor is writing to acquire and claim it: our own write need not get in its way.
+        await asyncio.sleep(_AFTER_YOU_S)
         await session.destroy(session.id)
 
     def _contest(self, epoch: _Epoch, election: str) -> Contest:
