@@ -207,7 +207,7 @@ def check(value: Any, schema: dict[str, Any], schemas: dict[str, Any], where: st
     """Every field is described, every described one is there, each of the type it says."""
     if "$ref" in schema:
         schema = schemas[schema["$ref"].rsplit("/", 1)[1]]
-    names = {
+    names: dict[str, Any] = {
         "object": dict,
         "array": list,
         "string": str,

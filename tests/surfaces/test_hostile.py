@@ -1,4 +1,4 @@
-"""Hostile bytes over a raw connection: each gets a 4xx (or 505) problem object and the end of the connection, and a log line at most."""
+"""Hostile bytes over a raw connection: each gets a 4xx (or 505) problem object, the end of the connection, and one log line."""
 
 from __future__ import annotations
 

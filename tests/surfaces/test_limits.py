@@ -271,7 +271,8 @@ def feed(rig: Rig, count: int, data: bytes) -> list[Sink]:
 
 async def answers_per_pass(sinks: list[Sink]) -> list[int]:
     """How many were answered in each turn of the loop, until all are."""
-    found, total = [], sum(sink.written for sink in sinks)
+    found: list[int] = []
+    total = sum(sink.written for sink in sinks)
     while True:
         await asyncio.sleep(0)
         now = sum(sink.written for sink in sinks)
@@ -306,5 +307,5 @@ async def test_a_stopped_pool_lets_nobody_in_and_everybody_out(tmp_path: Path) -
         for wire in wires:
             assert await wire.rest() == b""
         assert rig.surfaces.connections == 0
-        with pytest.raises(OSError, match="."):
+        with pytest.raises(OSError, match=r"refused|reset|failed"):
             await rig.connect("app")
