@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable
+from copy import copy
 from dataclasses import replace
+from functools import partial
 from random import Random
 from types import SimpleNamespace
 from typing import Any
@@ -26,6 +28,7 @@ from tests.sim.world import World
 
 STEP_S = 0.001
 FOR_EVER_S = 1e6
+_ANY = "any"
 
 
 class SimWire:
@@ -70,7 +73,19 @@ class SimWire:
         self._do(self._block_replies)
 
     def swallow_from(self, needle: bytes) -> None:
-        self.swallow()
+        """From the request on that takes the lock, where that is not the first one."""
+        cluster = self._bench.cluster
+        if not hasattr(cluster, "op_lock"):
+            self.swallow()
+            return
+        original = cluster.op_lock
+
+        def lock(*args: Any) -> None:
+            cluster.op_lock = original
+            self.swallow()
+            original(*args)
+
+        cluster.op_lock = lock
 
     def reset(self) -> None: ...
 
@@ -128,10 +143,11 @@ class SimBench(Bench):
         self.world = World(seed)
         self.network = Network(self.world, base_s=0.0005, jitter_s=0.0005, ordered=True)
         count = SERVERS[kind].node_count
-        self.cluster: Any = SERVERS[kind](self.world, self.network, (), [1.0] * count)
-        for name, empty in (("entries", list), ("marks", int), ("sequence", int), ("delayed_until_s", float), ("lock_index", int)):
-            if hasattr(self.cluster, name):
-                setattr(self.cluster, name, defaultdict(empty))
+        self.cluster: Any = SERVERS[kind](self.world, self.network, (_ANY,), [1.0] * count)
+        for name, value in vars(self.cluster).items():
+            if isinstance(value, dict) and set(value) == {_ANY}:
+                # A simulated store knows its elections beforehand; a case makes them up.
+                setattr(self.cluster, name, defaultdict(partial(copy, value[_ANY])))
         super().__init__(variant, StoreAddress(kind, (("sim", 1),), "", False), SimOperator(self.cluster), lambda: SimWire(self))
         self.profile = replace(PROFILES[kind], network=True, queued_first=kind != "consul")
         self._clocks = HostClock(self.world, 1000.0, 1.0, 3600.0)
