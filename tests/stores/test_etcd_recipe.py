@@ -111,16 +111,45 @@ async def test_one_older_entry_needs_no_second_read(etcd: MiniEtcd) -> None:
 
 
 async def test_a_claim_on_an_expired_lease_fails(etcd: MiniEtcd) -> None:
+    async with MiniDriver(etcd, "a") as a, MiniDriver(etcd, "b") as b:
+        await a.open()
+        await a.stand()
+        elected = await a.expect(Elected)
+        await b.open()
+        await b.stand()  # behind a, so that without a's entry every other is younger than a's token
+        await a.until(lambda: len(etcd.streams) == 2)
+        etcd.streams.clear()  # no watch tells a
+        etcd.revoke(next(iter(etcd.leases)))
+        a.submit(Claim(1, "e", elected.token, elected.mark))
+        await a.expect(EntryGone, Claimed)
+        await a.expect(SessionGone)
+        assert not any(isinstance(e, Claimed) for e in a.events)
+
+
+async def test_a_claim_on_an_entry_without_our_lease_fails(etcd: MiniEtcd) -> None:
     async with MiniDriver(etcd, "a") as a:
         await a.open()
         await a.stand()
         elected = await a.expect(Elected)
-        etcd.streams.clear()  # no watch tells it
-        etcd.revoke(next(iter(etcd.leases)))
+        await a.until(lambda: bool(etcd.streams))
+        etcd.streams.clear()
+        etcd.put(own_key(etcd, "a"), "a")  # no lease any more, the same create revision
         a.submit(Claim(1, "e", elected.token, elected.mark))
-        await a.expect(EntryGone)
-        await a.expect(SessionGone)
-        assert not any(isinstance(e, Claimed) for e in a.events)
+        assert isinstance(await a.expect(EntryGone, Claimed), EntryGone)
+
+
+async def test_a_claim_on_an_entry_created_anew_fails(etcd: MiniEtcd) -> None:
+    async with MiniDriver(etcd, "a") as a:
+        await a.open()
+        await a.stand()
+        elected = await a.expect(Elected)
+        await a.until(lambda: bool(etcd.streams))
+        etcd.streams.clear()
+        key = own_key(etcd, "a")
+        etcd.delete(key)
+        etcd.put(key, "a", lease=next(iter(etcd.leases)))
+        a.submit(Claim(1, "e", elected.token, elected.mark))
+        assert isinstance(await a.expect(EntryGone, Claimed), EntryGone)
 
 
 async def test_a_claim_refuses_a_mark_that_moved(etcd: MiniEtcd) -> None:
@@ -290,6 +319,9 @@ async def test_withdraw_takes_out_only_our_own_entry(etcd: MiniEtcd) -> None:
         etcd.delete(key)
         etcd.put(key, "somebody", lease=etcd.grant(9))
         assert (await a.withdraw(token)).problem is None
+        assert (await a.withdraw(None)).problem is None
+        etcd.put(key, "somebody")  # in our own place, without a lease
+        assert (await a.withdraw(None)).problem is None
         assert etcd.names("p/e/") == ["somebody"]
 
 
@@ -422,12 +454,32 @@ async def test_a_renewal_proves_each_entry(etcd: MiniEtcd) -> None:
         assert sorted(a.wire.calls[asked:]) == ["keep_alive", "txn"]
 
 
-async def test_a_renewal_of_a_token_of_another_life_is_lost(etcd: MiniEtcd) -> None:
+async def test_a_renewal_proves_lease_and_token(etcd: MiniEtcd) -> None:
     async with MiniDriver(etcd, "a") as a:
         await a.open()
         token = await a.lead()
         assert (await a.renew(token - 1)).lost == {"e"}
         assert (await a.renew(token)).owned == {"e"}
+        await a.until(lambda: bool(etcd.streams))
+        etcd.streams.clear()
+        etcd.put(own_key(etcd, "a"), "a")  # the same key, the same name, the same token: but no lease holds it any more
+        assert (await a.renew(token)).lost == {"e"}
+
+
+async def test_a_renewal_is_dated_before_its_first_byte(etcd: MiniEtcd) -> None:
+    async with MiniDriver(etcd, "a") as a:
+        await a.open()
+        token = await a.lead()
+        sent: list[float] = []
+        for name in ("keep_alive", "txn"):
+            a.wire.before[name] = lambda: sent.append(CLOCK.now_s())
+        first = await a.renew(token)
+        assert first.sent_at_s <= min(sent)
+        sent.clear()
+        elected = await a.stand("f"), await a.expect(Elected)
+        sent.clear()
+        a.submit(Claim(1, "f", elected[1].token, elected[1].mark))
+        assert (await a.expect(Claimed)).sent_at_s <= min(sent)
 
 
 async def test_two_raft_terms_prove_nothing(etcd: MiniEtcd) -> None:

@@ -195,7 +195,7 @@ class GrpcWatchStream:
         self._on_request = on_request
         self._on_answer = on_answer
         self._outbox: asyncio.Queue[pb.WatchRequest] = asyncio.Queue()
-        self._call = method(metadata=_metadata(token))
+        self._call: Any = method(metadata=_metadata(token))
         # Not a request iterator: the library leaves its consumer pending when the stream breaks.
         self._sender = asyncio.get_running_loop().create_task(self._send())
 
@@ -205,10 +205,13 @@ class GrpcWatchStream:
 
     async def receive(self) -> WatchMessage:
         """The next message, or `WireError`."""
+        call = self._call
+        if call is None:
+            raise WireError("CANCELLED", "the stream was given up", self._endpoint)
         try:
-            reply = await self._call.read()
+            reply = await call.read()
             if reply is grpc.aio.EOF:
-                raise await _ended(self._call, self._endpoint)
+                raise await _ended(call, self._endpoint)
         except grpc.aio.AioRpcError as e:
             raise _error(e, self._endpoint) from None
         except asyncio.InvalidStateError:
@@ -222,20 +225,24 @@ class GrpcWatchStream:
         return messages.watch_message(reply)
 
     def cancel(self) -> None:
-        """End the stream."""
+        """End the stream, and let go of the call: it would keep the connection's descriptor until the next garbage collection."""
+        call, self._call = self._call, None
         self._sender.cancel()
-        self._call.cancel()
+        if call is not None:
+            call.cancel()
 
     async def _send(self) -> None:
         try:
             while True:
                 request = await self._outbox.get()
+                if self._call is None:
+                    return
                 self._on_request()
                 await self._call.write(request)
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
             pass  # `receive` meets the broken stream, and says so
         except Exception:
-            self._call.cancel()
+            self.cancel()
             raise
 
 

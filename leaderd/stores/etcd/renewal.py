@@ -31,10 +31,11 @@ class Renewal:
         session = self._session
         first_sent_s = session.now_s()
         attempts = _ATTEMPTS
-        # Safety: see test_renewing_a_dead_session
+        # Safety: see test_a_lease_that_is_gone_is_never_renewed_again
         while not session.is_gone:
             attempts -= 1
             check = self._check(entries)
+            # Safety: see test_a_renewal_is_dated_before_its_first_byte
             sent_at_s = session.now_s()
             try:
                 await self._attempt(entries, check, sent_at_s)
@@ -94,10 +95,11 @@ class Renewal:
         self._session.check_cluster(kept.header, wire)
         if kept.ttl_s <= 0:
             return kept, None
-        # Safety: see test_heartbeat_without_quorum_check
+        # Safety: see test_a_keep_alive_without_its_check_proves_nothing
         if isinstance(asked, BaseException):
             raise asked
         self._session.check_cluster(asked.header, wire)
+        # Safety: see test_two_raft_terms_prove_nothing
         if kept.header.raft_term != asked.header.raft_term:
             terms = f"{kept.header.raft_term} and {asked.header.raft_term}"
             raise WireError(STALE_MEMBER, f"renewal and check were answered in different raft terms, {terms}", wire.endpoint)
@@ -121,6 +123,7 @@ class Renewal:
                 session.queue(entry.election).lost(entry.token)
         session.renewal_heard(None)
         # A lease has one ttl for life: an answer that promises more than was granted is not believed.
+        # Safety: see test_a_ttl_above_the_grant_is_not_believed
         session.emit(Renewed(session.epoch, sent_at_s, float(min(lease.ttl_s, session.ttl_s)), frozenset(owned), frozenset(lost)))
         self._observe(check, founds[len(entries) :], reply.header.revision)
 
@@ -135,7 +138,7 @@ class Renewal:
 
 
 def _is_ours(entry: Entry, found: Found, lease: int) -> bool:
-    # Safety: see test_ownership_by_name
+    # Safety: see test_a_renewal_proves_lease_and_token
     return any(kv.lease == lease and kv.create_revision == entry.token for kv in found.kvs)
 
 

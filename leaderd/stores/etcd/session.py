@@ -157,6 +157,7 @@ class Session:
 
     def check_cluster(self, header: Header, wire: Wire) -> None:
         """Refuse an answer from another cluster than the one that granted the lease: it knows nothing of our entries."""
+        # Safety: see test_another_cluster_proves_nothing
         if header.cluster_id != self._cluster_id:
             text = f"answers for cluster {header.cluster_id:x}; our session is in cluster {self._cluster_id:x}"
             raise WireError(OTHER_CLUSTER, text, wire.endpoint)

@@ -148,12 +148,14 @@ def claim(place: Place, lease: int, token: int) -> Txn:
     own = place.key(lease)
     return Txn(
         (
-            # Safety: see test_claim_without_reverifying_the_own_key
+            # Safety: see test_a_claim_on_an_entry_created_anew_fails
             Compare(own, "create", "=", token),
+            # Safety: see test_a_claim_on_an_expired_lease_fails
             Compare(own, "lease", "=", lease),
             # Every entry of the place was created no earlier than ours.
+            # Safety: see test_a_claim_refuses_when_an_older_entry_appears
             Compare(place.prefix, "create", ">", token - 1, place.end),
-            # Safety: see test_no_high_water_mark
+            # Safety: see test_a_claim_refuses_a_mark_that_moved
             Compare(place.mark, "value", "<", mark_text(token)),
         ),
         (Put(place.mark, mark_text(token)), get_queue(place)),
@@ -164,9 +166,10 @@ def claim(place: Place, lease: int, token: int) -> Txn:
 def withdraw(place: Place, lease: int, token: int | None) -> Txn:
     """Take our entry out, only if it is ours: by lease, and by token where we know it."""
     own = place.key(lease)
-    # Safety: see test_unconditional_release
+    # Safety: see test_withdraw_takes_out_only_our_own_entry
     compares = [Compare(own, "lease", "=", lease)]
     if token is not None:
+        # Safety: see test_a_late_withdraw_spares_our_own_newer_entry
         compares.append(Compare(own, "create", "=", token))
     return Txn(tuple(compares), (Delete(own),))
 
