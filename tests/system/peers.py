@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.system.daemons import boot_s, wait_until
+from tests.system.daemons import boot_s
 
 _HOLD = (
     "import time,sys;c=lambda:time.clock_gettime(time.CLOCK_BOOTTIME);a=c();time.sleep(float(sys.argv[1]));"
@@ -117,8 +117,3 @@ class Electing:
     def holds(self) -> list[Hold]:
         """When it surely held the election."""
         return list(self.found)
-
-
-def wait_for_holds(peer: LockCommand | Electing, count: int, within_s: float) -> None:
-    """Wait until the peer has had its turn `count` times."""
-    wait_until(lambda: len(peer.holds()) >= count, within_s, f"the peer had {count} turns")

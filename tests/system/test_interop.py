@@ -14,7 +14,7 @@ from testbed.curator import CuratorSelector
 from testbed.fetch import installed
 from tests.system.conftest import Fleet
 from tests.system.daemons import Claim, DaemonProcess, Watcher, boot_s, wait_until
-from tests.system.peers import Electing, Hold, LockCommand, wait_for_holds
+from tests.system.peers import Electing, Hold, LockCommand
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(180)]
 ROUNDS = 5
@@ -30,15 +30,19 @@ def check_no_overlap(claims: list[Claim], holds: list[Hold]) -> None:
             assert overlap_s <= 0, f"{claim} and {hold} overlap by {overlap_s * 1000:.1f} ms"
 
 
-def take_turns(daemons: list[DaemonProcess], watcher: Watcher, turn: Callable[[int], None]) -> None:
-    """Let leadership pass between the daemons and the peer: whoever of us leads is told to stop, and starts again."""
-    for number in range(1, ROUNDS + 1):
-        name = wait_until(watcher.leader, 30.0, "one of our daemons leads")
-        leader = next(daemon for daemon in daemons if daemon.name == name)
-        leader.send(signal.SIGTERM)
-        assert leader.wait(10.0) == 0
-        turn(number)
-        leader.start()
+def take_turns(daemons: list[DaemonProcess], watcher: Watcher, turns: Callable[[], int]) -> None:
+    """Whoever of us leads is told to stop, and starts again at the end of the queue, until the peer has had its turns."""
+
+    def pass_on() -> bool:
+        name = watcher.leader()
+        leader = next((daemon for daemon in daemons if daemon.name == name), None)
+        if leader is not None:
+            leader.send(signal.SIGTERM)
+            assert leader.wait(10.0) == 0
+            leader.start()
+        return turns() >= ROUNDS
+
+    wait_until(pass_on, 90.0, f"the peer had {ROUNDS} turns")
 
 
 def candidates(daemon: DaemonProcess) -> list[str]:
@@ -63,7 +67,7 @@ def test_etcdctl_lock(etcd: EtcdCluster, fleet: Fleet, tmp_path: Path) -> None:
     wait_until(watcher.leader, 20.0, "a daemon leads")
     with LockCommand(lambda child: etcdctl(etcd, "lock", "--", "lock/jobs", *child), tmp_path) as peer:
         wait_until(lambda: any(len(candidates(daemon)) == 3 for daemon in daemons), 10.0, "the peer is listed in the queue")
-        take_turns(daemons, watcher, lambda number: wait_for_holds(peer, number, 20.0))
+        take_turns(daemons, watcher, lambda: len(peer.holds()))
     check_no_overlap(watcher.claims, peer.holds())
     watcher.check()
 
@@ -77,7 +81,7 @@ def test_etcdctl_elect(etcd: EtcdCluster, fleet: Fleet, tmp_path: Path) -> None:
         assert next(kv.value for kv in etcd.get("elect/jobs/", prefix=True)) == name, (
             "and our leader's name is the election's value"
         )
-        take_turns(daemons, watcher, lambda number: wait_for_holds(peer, number, 20.0))
+        take_turns(daemons, watcher, lambda: len(peer.holds()))
     check_no_overlap(watcher.claims, peer.holds())
     watcher.check()
 
@@ -100,7 +104,7 @@ def test_consul_lock(consul: ConsulCluster, fleet: Fleet, tmp_path: Path) -> Non
     program = installed("consul").programs["consul"]
     address = f"-http-addr=http://{consul.endpoints[0]}"
     with LockCommand(lambda child: [program, "lock", address, "-shell=false", "peers/jobs", *child], tmp_path) as peer:
-        take_turns(daemons, watcher, lambda number: wait_for_holds(peer, number, 30.0))
+        take_turns(daemons, watcher, lambda: len(peer.holds()))
     check_no_overlap(watcher.claims, peer.holds())
     watcher.check()
 
@@ -124,11 +128,15 @@ def test_curator_leader_selector(zookeeper: ZooKeeperCluster, fleet: Fleet) -> N
         assert [p.id for p in peer.participants() if p.leader] == [name]
         wait_until(lambda: any("the-peer" in candidates(daemon) for daemon in daemons), 20.0, "the peer is listed by its name")
 
-        def turn(number: int) -> None:
-            begun = peer.wait_event("acquired", 20.0)
-            ended = peer.wait_event("lost", 20.0)
-            holds.append(Hold(begun.ns / 1e9 + to_boot_s, ended.ns / 1e9 + to_boot_s))
-
-        take_turns(daemons, watcher, turn)
+        take_turns(daemons, watcher, lambda: sum(found.event == "lost" for found in peer.events))
+        events = list(peer.events)
+    begun: float | None = None
+    for found in events:
+        at_s = found.ns / 1e9 + to_boot_s
+        if found.event == "acquired":
+            begun = at_s
+        elif found.event == "lost" and begun is not None:
+            holds.append(Hold(begun, at_s))
+            begun = None
     check_no_overlap(watcher.claims, holds)
     watcher.check()
