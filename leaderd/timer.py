@@ -26,6 +26,8 @@ class DeadlineTimer:
 
     def arm(self, at_s: float) -> None:
         """Wake at `at_s`, and not at what was armed before."""
+        # After a freeze the store's answer may come first and arm anew: what was overdue then was late all the same.
+        self.worst_late_s = max(self.worst_late_s, self.late_s())
         self._at_s = at_s
         if self._handle is not None:
             self._handle.cancel()
