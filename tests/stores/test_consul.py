@@ -18,7 +18,6 @@ from leaderd.election.events import (
     EntryGone,
     Queued,
     QueueSeen,
-    Renewed,
     RenewFailed,
     SessionFailed,
     SessionGone,
