@@ -61,7 +61,7 @@ class Session:
         self.asked_ttl_s = ttl_s
         self.granted_s = min(ttl_s, wire.MAX_LOCK_DELAY_S)
         """What can be counted on: a lock-delay longer than Consul's maximum is cut to it."""
-        self.call_s = min(max(ttl_s / 6, 0.25), 5.0)
+        self.call_s = min(max(ttl_s / 6, 0.5), 5.0)
         """The bound of one call."""
         self.keys = keys
         self.instance = identity.instance
@@ -122,7 +122,7 @@ class Session:
             "ServiceChecks": [],
         }
         try:
-            reply = await self.agents.call("PUT", "session/create", self.call_s, wire.encode(wanted))
+            reply = await self.agents.call("PUT", "session/create", 2 * self.call_s, wire.encode(wanted))
         except CallFailed as error:
             if "Invalid Session TTL" not in error.text:
                 raise
