@@ -137,6 +137,7 @@ class MiniEtcd:
         self.leases: dict[int, int] = {}
         self.history: list[WatchEvent] = []
         self.compacted = 0
+        self.refusal = ""
         self.streams: list[MiniStream] = []
         self._ids = itertools.count(0x1000)
 
@@ -242,6 +243,10 @@ class MiniStream:
             self._watches.pop(request.watch_id, None)
             return
         self._inbox.put_nowait(WatchMessage(self._etcd.header(), request.watch_id, created=True))
+        if self._etcd.refusal:
+            refused = WatchMessage(self._etcd.header(), request.watch_id, canceled=True, cancel_reason=self._etcd.refusal)
+            self._inbox.put_nowait(refused)
+            return
         if 0 < request.start_revision <= self._etcd.compacted:
             compacted = self._etcd.compacted + 1
             self._inbox.put_nowait(WatchMessage(self._etcd.header(), request.watch_id, canceled=True, compact_revision=compacted))
@@ -249,6 +254,10 @@ class MiniStream:
         self._watches[request.watch_id] = request
         self._next[request.watch_id] = request.start_revision or self._etcd.revision + 1
         self.catch_up()
+
+    @property
+    def watching(self) -> bool:
+        return bool(self._watches)
 
     def catch_up(self) -> None:
         for number, watch in self._watches.items():

@@ -436,6 +436,23 @@ async def test_a_store_away_is_told_once_and_its_return_too(etcd: MiniEtcd) -> N
         assert sum(isinstance(e, Disconnected) for e in a.events) == 1
 
 
+async def test_a_refused_watch_is_asked_for_in_moderation(etcd: MiniEtcd) -> None:
+    async with MiniDriver(etcd, "a") as a:
+        await a.open()
+        etcd.refusal = "rpc error: code = PermissionDenied desc = etcdserver: permission denied"
+        token = await a.lead()
+        await a.until(lambda: a.wire.calls.count("watch") >= 3)
+        tries = a.wire.calls.count("watch")
+        begun_s = CLOCK.now_s()
+        await a.until(lambda: CLOCK.now_s() - begun_s > 0.5)
+        assert a.wire.calls.count("watch") - tries <= 5
+        assert (await a.renew(token)).owned == {"e"}
+        etcd.refusal = ""
+        await a.until(lambda: bool(etcd.streams) and etcd.streams[-1].watching)
+        etcd.delete(own_key(etcd, "a"))
+        await a.expect(EntryGone)
+
+
 # ---- renewals
 
 

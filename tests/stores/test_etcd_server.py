@@ -355,6 +355,29 @@ async def test_least_privilege_suffices_and_more_is_not_asked(tmp_path: Path, ve
             assert isinstance(await w.open(), SessionOpened)  # mended without a restart
 
 
+async def test_an_expired_token_is_exchanged_unnoticed(tmp_path: Path) -> None:
+    testbed.require("etcd", "3.5")
+    secret = tmp_path / "password"
+    secret.write_text("s3cret")
+    users, short = [EtcdUser("app", "s3cret", "p/")], ["--auth-token-ttl=1"]
+    with EtcdCluster(1, "3.5", tmp_path / "etcd", auth=users, extra_args=short) as cluster:
+        app = Credentials("app", secret)
+        async with Driver(cluster.url("p"), "a", ttl_s=10, credentials=app) as a:
+            await a.open()
+            token = await a.lead()
+            for _ in range(2):
+                begun_s = CLOCK.now_s()
+                await a.until(lambda since_s=begun_s: CLOCK.now_s() - since_s > 2.5)  # tokens are swept once a second
+                assert (await a.renew(token)).owned == {"e"}
+                assert a.store._session is not None
+                a.store._session.watcher.move()  # a new stream needs a token as well
+            await a.withdraw(token)
+            token = await a.lead()
+            await asyncio.to_thread(cluster.delete, "p/e/", prefix=True)
+            await a.expect(EntryGone, within_s=2.0)
+            assert not any(isinstance(e, Disconnected | RenewFailed) for e in a.events)
+
+
 async def test_credentials_are_no_obstacle_where_none_are_asked(one: EtcdCluster, place: str, tmp_path: Path) -> None:
     secret = tmp_path / "password"
     secret.write_text("x")

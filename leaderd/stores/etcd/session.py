@@ -54,7 +54,7 @@ class Session:
         self._looking = False
         self.roster = Roster(self)
         self._renewal = Renewal(self, client)
-        self.watcher = Watcher(client, self.stream_heard)
+        self.watcher = Watcher(client, self.stream_heard, now_s)
         client.on_moved = self.watcher.move
         self.spawn(self.watcher.run())
 

@@ -14,12 +14,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from leaderd.stores.base import NowS
 from leaderd.stores.etcd.client import Client
 from leaderd.stores.etcd.errors import is_token_refused
 from leaderd.stores.etcd.wire import BAD_REPLY, WatchCancel, WatchCreate, WatchEvent, WatchMessage, WatchStream, WireError
 
 _FIRST_PAUSE_S = 0.1
-_LONGEST_PAUSE_S = 2.0
+_LONGEST_PAUSE_S = 1.0
+_STEADY_S = 1.0
 
 
 class Listener(Protocol):
@@ -43,13 +45,15 @@ class _Watch:
 class Watcher:
     """Watches on single keys over one stream. `report` hears of a stream that cannot be opened, and of one that works again."""
 
-    def __init__(self, client: Client, report: Callable[[WireError | None], None]) -> None:
+    def __init__(self, client: Client, report: Callable[[WireError | None], None], now_s: NowS) -> None:
         self._client = client
+        self._now_s = now_s
         self._report = report
         self._ids = itertools.count(1)
         self._watches: dict[int, _Watch] = {}
         self._stream: WatchStream | None = None
         self._endpoint = ""
+        self._opened = False
         self._some = asyncio.Event()
 
     def add(self, key: bytes, start_revision: int, listener: Listener, deletes_only: bool = False) -> int:
@@ -76,36 +80,39 @@ class Watcher:
         failures = 0
         while True:
             await self._some.wait()
-            try:
-                wire = self._client.wire()
-            except WireError as e:
-                error, followed = e, False
-            else:
-                token: str | None = None
-                followed = False
-                self._endpoint = wire.endpoint
-                try:
-                    token = await self._client.token(wire)
-                    self._stream = wire.watch(token)
-                    await self._open(self._stream)
-                    followed = True
-                    await self._follow(self._stream)
-                    raise AssertionError("a watch stream is followed until it breaks")
-                except WireError as e:
-                    error = e
-                    self._client.blame(wire, e)
-                    if is_token_refused(e):
-                        await self._try_new_token(token)
-                finally:
-                    if self._stream is not None:
-                        self._stream.cancel()
-                        self._stream = None
-            # One broken stream is routine (a member restarts); a second attempt that fails as well is worth telling.
-            failures = 1 if followed else failures + 1
+            begun_s = self._now_s()
+            error = await self._one_stream()
+            # One broken stream is routine (a member restarts); a second one soon after is worth telling, and worth a pause.
+            failures = 1 if self._now_s() - begun_s >= _STEADY_S and self._opened else failures + 1
             if failures > 1:
                 self._report(error)
-                pause_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** min(failures, 10))
+                pause_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** min(failures - 2, 10))
                 await asyncio.sleep(pause_s * (0.5 + 0.5 * random.random()))  # noqa: S311 - jitter, no secret
+
+    async def _one_stream(self) -> WireError:
+        """Open a stream and follow it until it breaks; returns why it did."""
+        self._opened = False
+        token: str | None = None
+        try:
+            wire = self._client.wire()
+        except WireError as e:
+            return e
+        self._endpoint = wire.endpoint
+        try:
+            token = await self._client.token(wire)
+            self._stream = wire.watch(token)
+            await self._open(self._stream)
+            while True:
+                self._take(await self._stream.receive())
+        except WireError as e:
+            self._client.blame(wire, e)
+            if is_token_refused(e):
+                await self._try_new_token(token)
+            return e
+        finally:
+            if self._stream is not None:
+                self._stream.cancel()
+                self._stream = None
 
     async def _open(self, stream: WatchStream) -> None:
         """Ask for every watch and wait for the first word. A stream that says nothing within a call's deadline is broken."""
@@ -116,11 +123,8 @@ class Watcher:
                 self._take(await stream.receive())
         except TimeoutError:
             raise WireError("DEADLINE_EXCEEDED", "a watch was not answered", self._endpoint) from None
+        self._opened = True
         self._report(None)
-
-    async def _follow(self, stream: WatchStream) -> None:
-        while True:
-            self._take(await stream.receive())
 
     async def _try_new_token(self, refused: str | None) -> None:
         try:
