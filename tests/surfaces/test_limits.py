@@ -92,6 +92,20 @@ async def test_a_peer_that_does_not_read_is_dropped(hasty: Rig) -> None:
     await until(lambda: hasty.surfaces.connections == 0)
 
 
+@pytest.mark.parametrize("listener", ["app", "socket"])
+async def test_a_peer_that_reads_late_gets_all_of_its_answers(leader: Rig, listener: str) -> None:
+    wire = await leader.connect(listener)
+    wire.reader._limit = 1  # type: ignore[attr-defined]
+    count = 1000
+    wire.send(SCRAPE * count)
+    await until(lambda: any(c.phase is Phase.STALLED for c in pool_of(leader)._connections))
+    wire.reader._limit = 65536  # type: ignore[attr-defined]
+    for _ in range(count):
+        assert (await wire.reply()).status == 200
+    wire.send(GET)
+    assert (await wire.reply()).status == 200
+
+
 async def test_a_peer_that_sends_for_ever_after_a_refusal_is_dropped(hasty: Rig) -> None:
     wire = await hasty.connect()
     wire.send(b"\x16\x03\x01" + b"x" * 1_000_000)
