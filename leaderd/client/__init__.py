@@ -1,0 +1,1 @@
+"""What apps import. Standard library only, and nothing of the rest of leaderd."""
