@@ -185,9 +185,14 @@ class Election:
     # ---- seeing
 
     def seen(self, event: QueueSeen) -> None:
-        """Take note of who leads and who waits. Information only."""
+        """Take note of who leads and who waits. Information only, but for the leader's token: it is one to stay above (I4)."""
         self.contenders, self.led = event.contenders, event.led
-        self.leader = event.contenders[0].instance if event.led and event.contenders else None
+        first = event.contenders[0] if event.led and event.contenders else None
+        if first is not None and not first.own and first.token is not None:
+            # A store restored from an old snapshot has forgotten its mark; whoever saw a later leader has not.
+            # Safety: see test_token_of_a_seen_leader_forgotten
+            self.mark = max(self.mark, first.token)
+        self.leader = first.instance if first is not None else None
         if self.phase is Phase.QUEUED and self.leader is not None:
             self._because(Reason.OTHER_LEADER)
 

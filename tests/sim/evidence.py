@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from chaos.checkers import Claim, Window
+from chaos.checkers import Claim, Finding, Window
 
 POINT_S = 1e-7
 """The length of a claim that promises nothing: the instant of the answer itself."""
@@ -17,6 +17,7 @@ class Evidence:
         self.elections = tuple(elections)
         self._excused: list[Claim] = []
         self._excuses: list[tuple[str, int, float, float]] = []
+        self.findings: list[Finding] = []
         self.restores: dict[str, list[tuple[float, int]]] = {name: [] for name in self.elections}
         self.known: dict[str, dict[str, int]] = {name: {} for name in self.elections}
         """By election and holder: the highest token that this process was told of as another's or its own term."""
@@ -30,6 +31,9 @@ class Evidence:
         """`holder` claims `election` for [start_s, end_s) of true time."""
         end_s = max(end_s, start_s + POINT_S)
         intervals = self._claims.setdefault((election, holder, token), [])
+        if not intervals and self.known[election].get(holder, 0) > token:
+            text = f"{election}: {holder} leads with token {token}, though it knew of {self.known[election][holder]}"
+            self.findings.append(Finding("token", start_s, text))
         if intervals:
             last_start_s, last_end_s = intervals[-1]
             if last_start_s <= start_s <= last_end_s:

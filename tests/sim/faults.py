@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from leaderd.election.events import ResignRequested, StandRequested
 
+from tests.sim.host import Host
+
 if TYPE_CHECKING:
     from tests.sim.fleet import Fleet
-    from tests.sim.host import Host
     from tests.sim.plan import Strike
     from tests.sim.stores.cluster import StoreNode
 
@@ -25,6 +26,8 @@ class Kind(NamedTuple):
     """Needs hosts with kernels of their own."""
     cluster: bool = False
     """Needs a store of several nodes."""
+    weight: int = 1
+    """How often it is drawn: what only bites at the right instant, or together with others, oftener."""
 
     def suits(self, store: str, one_clock: bool) -> bool:
         """Whether it can strike this store."""
@@ -88,6 +91,30 @@ def pause_machine(fleet: Fleet, strike: Strike) -> None:
     fleet.disturb([host], strike.for_s)
     fleet.note(strike, host.config.name)
     fleet.pause_machine(host, max(strike.for_s, host.clock.jump_limit_s * 1.01))
+
+
+def stop_in_renewal(fleet: Fleet, strike: Strike) -> None:
+    """Stopped while a renewal is under way, so that its reply lies waiting; then cut off, so that no other follows."""
+    host = fleet.host(strike)
+    process = host.process
+    if process is None:
+        return
+    ttl_s = fleet.plan.timing.ttl_s
+    stop_s = ttl_s * (0.1 + 0.7 * strike.dose)
+    machine = not fleet.plan.one_clock and fleet.world.rng.random() < 0.5
+    after_s = ttl_s * fleet.world.rng.random() * 1.5
+    fleet.disturb([host], 2.0 * ttl_s + stop_s + after_s)
+
+    def stop() -> None:
+        fleet.note(strike, host.config.name, "machine" if machine else "process")
+        fleet.world.after(fleet.world.rng.random() * 0.01, fleet.pause_machine if machine else Host.freeze, host, stop_s)
+        fleet.world.after(0.012, block)
+
+    def block() -> None:
+        for node in fleet.cluster.nodes:
+            fleet.network.block((host.config.name, node.name), fleet.world.now_s + stop_s + after_s, 0.0)
+
+    process.store.on_renew.append(stop)
 
 
 # ---- network
@@ -242,7 +269,12 @@ def change_store_leader(fleet: Fleet, strike: Strike) -> None:
 
 
 def invalidate_session(fleet: Fleet, strike: Strike) -> None:
-    """Consul: a health check fails, the agent leaves: the session ends long before its ttl; the lock-delay must cover it."""
+    """Consul: a health check fails, the agent leaves: the session ends long before its ttl; the lock-delay must cover it.
+
+    Mostly for a good reason: the host is cut off, and does not hear of it.
+    """
+    if strike.dose < 0.6:
+        _block(fleet, strike, out=True, back=True, keep=0.0)
     fleet.end_session(strike, excused=False)
 
 
@@ -280,47 +312,64 @@ def restore_snapshot(fleet: Fleet, strike: Strike) -> None:
 
 
 def resign(fleet: Fleet, strike: Strike) -> None:
-    """An operator has a candidate give its term up."""
+    """An operator has a candidate give its term up, for a while or until told otherwise."""
     host = fleet.host(strike)
+    fleet.note(strike, host.config.name)
+    _resign(fleet, strike, host, None if strike.dose < 0.2 else strike.dose * 5.0)
+
+
+def _resign(fleet: Fleet, strike: Strike, host: Host, cooldown_s: float | None) -> None:
     process = host.process
     if process is not None:
-        cooldown_s = None if strike.dose < 0.2 else strike.dose * 5.0
         election = fleet.election(strike)
-        fleet.note(strike, host.config.name, election)
-        fleet.disturb([host], strike.for_s if cooldown_s is None else cooldown_s)
+        fleet.disturb([host], strike.for_s if cooldown_s is None else max(cooldown_s, 1.0))
         host.run(process, process.deliver, ResignRequested(election, cooldown_s=cooldown_s))
         if cooldown_s is None:
             fleet.world.after(strike.for_s, lambda: host.run(process, process.deliver, StandRequested(election)))
 
 
+def late_release(fleet: Fleet, strike: Strike) -> None:
+    """A leader gives up, and its release is held back by one node, or lost, while the others are there for it to stand again."""
+    host = fleet.host(strike)
+    process = host.process
+    if process is not None:
+        node = process.store.node
+        keep = 1.0 if strike.dose < 0.7 else 0.0
+        fleet.network.block((host.config.name, node.name), fleet.world.now_s + strike.for_s, keep)
+        fleet.note(strike, host.config.name, node.name)
+        _resign(fleet, strike, host, None if strike.dose > 0.8 else 0.0)
+
+
 KINDS: dict[str, Kind] = {
-    "freeze": Kind(freeze),
+    "freeze": Kind(freeze, weight=2),
     "stutter": Kind(stutter),
     "kill": Kind(kill),
     "terminate": Kind(terminate),
     "suspend": Kind(suspend, own_kernel=True),
-    "pause_machine": Kind(pause_machine, own_kernel=True),
-    "cut": Kind(cut),
-    "cut_replies": Kind(cut_replies),
+    "pause_machine": Kind(pause_machine, own_kernel=True, weight=2),
+    "stop_in_renewal": Kind(stop_in_renewal, weight=3),
+    "cut": Kind(cut, weight=2),
+    "cut_replies": Kind(cut_replies, weight=2),
     "cut_requests": Kind(cut_requests),
     "cut_node": Kind(cut_node, cluster=True),
     "hold_replies": Kind(hold_replies),
     "hold_requests": Kind(hold_requests),
     "lose": Kind(lose),
     "slow": Kind(slow),
-    "isolate_store_node": Kind(isolate_store_node, cluster=True),
-    "stuck_leader": Kind(stuck_leader, stores=("etcd", "consul")),
+    "isolate_store_node": Kind(isolate_store_node, cluster=True, weight=3),
+    "stuck_leader": Kind(stuck_leader, stores=("etcd", "consul"), weight=2),
     "pause_store_node": Kind(pause_store_node),
     "crash_store_node": Kind(crash_store_node),
     "lose_majority": Kind(lose_majority),
-    "silence_then_crash": Kind(silence_then_crash, cluster=True),
+    "silence_then_crash": Kind(silence_then_crash, stores=("zookeeper",), weight=4),
     "change_store_leader": Kind(change_store_leader, cluster=True),
-    "invalidate_session": Kind(invalidate_session, stores=("consul",)),
+    "invalidate_session": Kind(invalidate_session, stores=("consul",), weight=3),
     "revoke_session": Kind(revoke_session),
-    "delete_entry": Kind(delete_entry),
-    "delete_prefix": Kind(delete_prefix),
-    "restore_snapshot": Kind(restore_snapshot),
+    "delete_entry": Kind(delete_entry, weight=2),
+    "delete_prefix": Kind(delete_prefix, weight=2),
+    "restore_snapshot": Kind(restore_snapshot, weight=2),
     "resign": Kind(resign),
+    "late_release": Kind(late_release, weight=3),
 }
 
 

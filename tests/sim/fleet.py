@@ -126,6 +126,7 @@ class Fleet:
         claims = merged(evidence.claims())
         findings = [
             *(Finding("crash", self.world.now_s, f"{host.config.name}: {host.crash!r}") for host in self.hosts if host.crash),
+            *evidence.findings,
             *overlaps(without(claims, evidence.excused())),
             *token_faults(claims, evidence.restores),
             *leaderless(claims, plan.elections, evidence.windows(), plan.bound_s),
@@ -240,7 +241,11 @@ class Fleet:
                 self._excuse(election, entry.token)
                 cluster.remove(election, entry)
             cluster.marks[election] = marks[election]
-            cluster.entries[election] += [SimEntry(e.sid, e.name, e.token, e.order) for e in saved[election] if cluster.live(e.sid)]
+            back = [SimEntry(e.sid, e.name, e.token, e.order) for e in saved[election] if cluster.live(e.sid)]
+            cluster.entries[election] += back
+            for entry in back:
+                # It exists a second time: a delete of its first life, late, may hit it. Nothing in the store tells them apart.
+                self.evidence.excuse(election, entry.token, self.world.now_s, 1e9, proven=True)
             self.evidence.restores[election].append((self.world.now_s, marks[election]))
         cluster.revision = revision
         self.world.note("store: restored, revision {}", revision)

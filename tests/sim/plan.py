@@ -74,7 +74,8 @@ def draw(store: str, seed: int, kinds: tuple[str, ...] | None = None) -> Plan:
     store_rates = tuple(shared if one_clock else rate() for _ in range(nodes))
     worst_s = _expiry_s(store, timing, tick_s, sync_limit)
     possible = [kind for kind in kinds or tuple(KINDS) if KINDS[kind].suits(store, one_clock)]
-    chosen = tuple(sorted(rng.sample(possible, min(len(possible), rng.choice((1, 1, 2, 2, 3, 4, 5))))))
+    lots = [kind for kind in possible for _ in range(KINDS[kind].weight)]
+    chosen = tuple(sorted({rng.choice(lots) for _ in range(rng.choice((1, 1, 2, 2, 3, 4, 5)))}))
     heal_s = rng.uniform(20.0, 45.0)
     bound_s = 1.5 * worst_s + 6.0
     return Plan(
@@ -86,7 +87,7 @@ def draw(store: str, seed: int, kinds: tuple[str, ...] | None = None) -> Plan:
         one_clock=one_clock,
         rates=rates,
         store_rates=store_rates,
-        twins=rng.random() < 0.15,
+        twins=rng.random() < 0.3,
         kinds=chosen,
         strikes=_strikes(chosen, timing, heal_s, worst_s, rng),
         heal_s=heal_s,
@@ -105,7 +106,7 @@ def _timing(store: str, rng: Random, drift: float, tick_s: float) -> Timing:
         "local": lambda: rng.choice((1.0, 2.0, 3.0, 5.0)),
         "etcd": lambda: rng.choice((3.0, 5.0, 8.0)),
         # From the least a server grants to more than it does: the negotiated time counts.
-        "zookeeper": lambda: rng.choice((2.0 * tick_s, 3.0, 4.0, 6.0, 24.0 * tick_s)),
+        "zookeeper": lambda: rng.choice((2.0 * tick_s, 3.0, 4.0, 6.0, 40.0 * tick_s)),
         "consul": lambda: rng.choice((5.0, 6.0, 10.0)),
     }[store]()
     rule = RULES[store]

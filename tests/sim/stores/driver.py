@@ -63,6 +63,8 @@ class SimStore:
         self.sid: int | None = None
         """The session of the current epoch, once granted."""
         self.node: StoreNode = self.world.rng.choice(cluster.nodes)
+        self.on_renew: list[Callable[[], None]] = []
+        """What is to happen when the next renewal has been sent."""
         self._sink: Sink | None = None
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
             OpenSession: self.open_session,
@@ -89,6 +91,8 @@ class SimStore:
         if self.world.verbose:
             self.world.note("{} -> {}", self.process.holder, command)
         self._handlers[type(command)](command)
+        if self.on_renew and type(command) is Renew:
+            self.on_renew.pop()()
 
     async def aclose(self) -> None:
         """Stop."""

@@ -255,13 +255,15 @@ class QueueDriver(SimStore):
         return token
 
     def _claimed(self, slot: Slot, token: int, sent_at_s: float, result: Any) -> None:
+        if result is True:
+            # Told even if the core has asked for something else since: it has to know by itself what it still wants.
+            self.emit(Claimed(slot.epoch, slot.election, token, sent_at_s))
+            return
         if not self.current(slot):
             return
         if result is LOST:
             del self.slots[slot.election]
             self.emit(StandFailed(slot.epoch, slot.election, SILENT))
-        elif result is True:
-            self.emit(Claimed(slot.epoch, slot.election, token, sent_at_s))
         elif result is False:
             del self.slots[slot.election]
             self.emit(EntryGone(slot.epoch, slot.election, TAKEN_AWAY))
