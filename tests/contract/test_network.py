@@ -245,6 +245,8 @@ async def test_a_late_renewal_is_dated_from_its_send(bench: Bench) -> None:
 @pytest.mark.real("late answers are part of every simulated run")
 async def test_a_claim_whose_answer_comes_after_the_session_died(bench: Bench) -> None:
     """etcd #11456, faults row 24: the proof of the claim is as old as its request."""
+    if bench.profile.pings:
+        pytest.skip("a silent connection is given up before its session dies, and its late answers with it")
     wire = await proxy(bench)
     one, two = await bench.candidate(wire=wire), await bench.candidate()
     await one.stand()
@@ -269,9 +271,11 @@ async def test_a_stand_whose_answer_was_lost_leaves_one_entry(bench: Bench, how:
     """Curator's createProtectedNodeInBackground: the node was made, the connection died before it was told."""
     wire = await proxy(bench)
     one = await bench.candidate(wire=wire, ttl_s=6.0)
-    await one.renew()
-    # Consul's driver looks before it takes the lock: only the answer to the taking is lost.
-    wire.swallow_from(b"/v1/txn" if bench.kind == "consul" else b"")
+    await one.lead()  # so that the place exists, and the next request is the one that matters
+    await one.withdraw()
+    one.forget()
+    # Some drivers look before they take: only the answer to the taking is lost.
+    wire.swallow_from({"consul": b"/v1/txn", "zookeeper": b"-lock-"}.get(bench.kind, b""))
     one.submit(Stand(one.epoch, "e"))
     await bench.until_operator(lambda: _listed(bench, 1), 3.0, "the entry")
     if how == "dead":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from leaderd.election.commands import Stand
-from leaderd.election.events import Elected, EntryGone, Queued, SessionFailed, SessionGone, StandFailed
+from leaderd.election.events import Elected, EntryGone, SessionFailed, SessionGone, StandFailed
 from leaderd.election.problems import Reason
 from tests.contract.harness import Bench
 
@@ -154,4 +154,4 @@ async def test_a_foreign_thing_leaves_other_elections_alone(bench: Bench) -> Non
     one.submit(Stand(one.epoch, "e"))
     await one.expect(StandFailed, election="e")
     await one.lead("other")
-    assert one.find(Queued, election="e") is None
+    assert one.find(Elected, election="e") is None
