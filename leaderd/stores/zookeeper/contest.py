@@ -78,6 +78,9 @@ class Contest:
             node = self.node
             if node is None or token != self.token:
                 return self._gone("our node is gone")
+            # Safety: see test_a_claim_while_waiting_is_refused
+            if not self._elected:
+                return await self._give_up(Problem(Outcome.FAILED, Reason.STORE_ERROR, f"{node} is not the first in its queue"))
             if mark != self._mark:
                 session.emit(Elected(session.epoch, self.place.election, token, self._mark))
                 return None

@@ -38,6 +38,7 @@ class Session:
         self.value = instance.encode()
         self.now_s = now_s
         self.call_s = max(ttl_s / 6.0, 0.5)
+        self._open_s = max(ttl_s / 3.0, 1.0)
         self.id = 0
         self._ttl_s = ttl_s
         self._path = path
@@ -79,13 +80,10 @@ class Session:
         """Connect, and report what the server granted. Within the bound kazoo goes on trying: a store that is back is met soon."""
         self.client.start()
         try:
-            async with asyncio.timeout(max(self._ttl_s / 3.0, 1.0)):
+            async with asyncio.timeout(self._open_s):
                 await self._connected.wait()
         except TimeoutError:
-            last = self.client.last_word
-            detail = f"no ZooKeeper server let us in within {max(self._ttl_s / 3.0, 1.0):g} s" + (f"; last: {last}" if last else "")
-            if not self._gone:
-                self.emit(SessionFailed(self.epoch, Problem(Outcome.UNKNOWN, Reason.STORE_UNREACHABLE, detail)))
+            self.emit(SessionFailed(self.epoch, self._why_not_open()))
             return
         granted_s, asked_at_s = self.client.negotiated_s, self.client.asked_at_s
         if granted_s is None or asked_at_s is None:
@@ -177,6 +175,14 @@ class Session:
             await contests[self._turn % len(contests)].look()
 
     # ---- inside
+
+    def _why_not_open(self) -> Problem:
+        last, where = self.client.last_word, ", ".join(self.client.endpoints)
+        if "invalid" in last:
+            detail = f"{where}: what answers there is not ZooKeeper ({last})"
+            return Problem(Outcome.FAILED, Reason.WRONG_PROTOCOL, detail)
+        detail = f"{where}: no ZooKeeper server let us in within {self._open_s:g} s" + (f"; last: {last}" if last else "")
+        return Problem(Outcome.UNKNOWN, Reason.STORE_UNREACHABLE, detail)
 
     def _contest(self, election: str) -> Contest:
         if election not in self._contests:

@@ -87,6 +87,7 @@ class Client:
         on_state: Callable[[str], None],
     ) -> None:
         """Raises `OSError` when a secret cannot be read."""
+        self.endpoints = address.endpoints()
         self._loop = asyncio.get_running_loop()
         self._now_s = now_s
         self._traffic = traffic
