@@ -50,6 +50,8 @@ class StoreRule:
 
     def counted_from_s(self, sent_at_s: float, touched_s: float, ttl_s: float) -> float:
         """From when on to count a renewal sent at `sent_at_s`, with `touched_s` the last send that surely touched the session."""
+        if not self.lag_fraction:
+            return sent_at_s
         return min(sent_at_s, touched_s + ttl_s - self.keeps_s(ttl_s))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
+from leaderd.election.commands import Claim, Renew
 from leaderd.election.events import ResignRequested, StandRequested
 
 from tests.sim.host import Host
@@ -112,9 +113,9 @@ def stop_in_renewal(fleet: Fleet, strike: Strike) -> None:
 
     def block() -> None:
         for node in fleet.cluster.nodes:
-            fleet.network.block((host.config.name, node.name), fleet.world.now_s + stop_s + after_s, 0.0)
+            fleet.block(host, host.config.name, node.name, stop_s + after_s, 0.0)
 
-    process.store.on_renew.append(stop)
+    process.store.on_next.setdefault(Renew, []).append(stop)
 
 
 # ---- network
@@ -138,12 +139,11 @@ def cut_requests(fleet: Fleet, strike: Strike) -> None:
 def cut_node(fleet: Fleet, strike: Strike) -> None:
     """A host loses the one store node it is connected to."""
     host = fleet.host(strike)
-    fleet.disturb([host], strike.for_s)
     node = host.process.store.node.name if host.process is not None else fleet.cluster.nodes[0].name
     fleet.note(strike, host.config.name, node)
-    until_s = fleet.world.now_s + strike.for_s
-    fleet.network.block((host.config.name, node), until_s, strike.dose)
-    fleet.network.block((node, host.config.name), until_s, strike.dose)
+    share = max(0.0, strike.dose - 0.3)
+    fleet.block(host, host.config.name, node, strike.for_s, share)
+    fleet.block(host, node, host.config.name, strike.for_s, share)
 
 
 def hold_replies(fleet: Fleet, strike: Strike) -> None:
@@ -158,16 +158,14 @@ def hold_requests(fleet: Fleet, strike: Strike) -> None:
 
 def _block(fleet: Fleet, strike: Strike, *, out: bool, back: bool, keep: float | None = None) -> None:
     hosts = fleet.hosts if strike.dose < 0.08 else [fleet.host(strike)]
-    fleet.disturb(hosts, strike.for_s)
     fleet.note(strike, *(host.config.name for host in hosts))
-    until_s = fleet.world.now_s + strike.for_s
     share = keep if keep is not None else 0.0 if strike.dose < 0.4 else strike.dose
     for host in hosts:
         for node in fleet.cluster.nodes:
             if out:
-                fleet.network.block((host.config.name, node.name), until_s, share)
+                fleet.block(host, host.config.name, node.name, strike.for_s, share)
             if back:
-                fleet.network.block((node.name, host.config.name), until_s, share)
+                fleet.block(host, node.name, host.config.name, strike.for_s, share)
 
 
 def lose(fleet: Fleet, strike: Strike) -> None:
@@ -253,6 +251,7 @@ def silence_then_crash(fleet: Fleet, strike: Strike) -> None:
             return
         confirmed = process.store.confirmed
         if fleet.world.now_s > end_s and confirmed > heard:
+            fleet.disturb_store(strike.for_s)
             fleet.cluster.crash(process.store.node, strike.for_s)
         else:
             fleet.world.after(fleet.plan.tick_s / 16.0, look, confirmed)
@@ -335,9 +334,34 @@ def late_release(fleet: Fleet, strike: Strike) -> None:
     if process is not None:
         node = process.store.node
         keep = 1.0 if strike.dose < 0.7 else 0.0
-        fleet.network.block((host.config.name, node.name), fleet.world.now_s + strike.for_s, keep)
+        fleet.block(host, host.config.name, node.name, strike.for_s, keep)
         fleet.note(strike, host.config.name, node.name)
         _resign(fleet, strike, host, None if strike.dose > 0.8 else 0.0)
+
+
+def resign_in_claim(fleet: Fleet, strike: Strike) -> None:
+    """Whoever claims next is told to resign while the claim is under way."""
+    election = fleet.election(strike)
+    used: list[Host] = []
+
+    def arm(host: Host) -> None:
+        process = host.process
+        if process is not None:
+            process.store.on_next.setdefault(Claim, []).append(lambda: fleet.world.after(0.004 * strike.dose, go, host))
+
+    def go(host: Host) -> None:
+        process = host.process
+        if process is not None and not used:
+            used.append(host)
+            fleet.note(strike, host.config.name)
+            fleet.disturb([host], 1.0)
+            host.run(process, process.deliver, ResignRequested(election, cooldown_s=3.0 * strike.dose))
+
+    for host in fleet.hosts:
+        arm(host)
+    leader = fleet.host(strike)
+    fleet.note(strike, leader.config.name)
+    _resign(fleet, strike, leader, 1.0)
 
 
 KINDS: dict[str, Kind] = {
@@ -370,6 +394,7 @@ KINDS: dict[str, Kind] = {
     "restore_snapshot": Kind(restore_snapshot, weight=2),
     "resign": Kind(resign),
     "late_release": Kind(late_release, weight=3),
+    "resign_in_claim": Kind(resign_in_claim, weight=2),
 }
 
 

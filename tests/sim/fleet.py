@@ -132,7 +132,7 @@ class Fleet:
             *leaderless(claims, plan.elections, evidence.windows(), plan.bound_s),
         ]
         findings.sort(key=lambda finding: finding.at_s)
-        return Verdict(plan, findings, claims, self.world.digest, self.world.steps, self.world.told() if findings else [])
+        return Verdict(plan, findings, claims, self.world.digest, self.world.steps, self.world.told() if findings or self.world.verbose else [])
 
     # ---- for the faults
 
@@ -161,6 +161,11 @@ class Fleet:
             until_s = max(self._disturbed_until_s.get(name, 0.0), now_s + for_s)
             self._disturbed_until_s[name] = until_s
             self.world.at(until_s, self._recover, host, until_s)
+
+    def block(self, host: Host, source: str, target: str, for_s: float, keep: float) -> None:
+        """Block a link of a host. What is kept can surprise everybody when it arrives: a late renewal of a session long given up."""
+        self.network.block((source, target), self.world.now_s + for_s, keep)
+        self.disturb([host], for_s + (2.0 if keep else 0.0), everybody=keep > 0.0)
 
     def disturb_store(self, for_s: float) -> None:
         """Nobody can be expected to lead for a while."""
@@ -234,7 +239,8 @@ class Fleet:
         if self._saved is None:
             return
         cluster = self.cluster
-        self.disturb_store(0.0)
+        # Tokens below the mark are refused until the store's counter has passed it.
+        self.disturb_store(8.0)
         revision, marks, saved = self._saved
         for election in self.plan.elections:
             for entry in list(cluster.entries[election]):

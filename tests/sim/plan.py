@@ -76,8 +76,8 @@ def draw(store: str, seed: int, kinds: tuple[str, ...] | None = None) -> Plan:
     possible = [kind for kind in kinds or tuple(KINDS) if KINDS[kind].suits(store, one_clock)]
     lots = [kind for kind in possible for _ in range(KINDS[kind].weight)]
     chosen = tuple(sorted({rng.choice(lots) for _ in range(rng.choice((1, 1, 2, 2, 3, 4, 5)))}))
-    heal_s = rng.uniform(20.0, 45.0)
-    bound_s = 1.5 * worst_s + 6.0
+    heal_s = rng.uniform(20.0, 50.0)
+    bound_s = 1.6 * worst_s + 3.0
     return Plan(
         store=store,
         seed=seed,
@@ -141,8 +141,10 @@ def _strikes(kinds: tuple[str, ...], timing: Timing, heal_s: float, worst_s: flo
     at_s = rng.uniform(1.0, 5.0)
     while at_s < heal_s:
         kind = rng.choice(kinds)
-        lasts_s = rng.choice((0.3, 0.8, 1.2, 2.0)) * timing.ttl_s if rng.random() < 0.8 else 2.5 * worst_s
-        lasts_s *= rng.uniform(0.5, 1.5)
+        lasts_s = rng.choice((0.3, 0.8, 1.2, 2.0)) * timing.ttl_s * rng.uniform(0.5, 1.5)
+        if rng.random() < 0.2:
+            # Long enough for the others to be expected to get over it.
+            lasts_s = rng.uniform(2.0, 3.0) * worst_s + 4.0
         strikes.append(Strike(at_s, kind, min(lasts_s, heal_s - at_s), rng.random(), rng.random() < 0.7))
         at_s += rng.expovariate(1.0 / rng.choice((0.5, 3.0, 3.0, 6.0)))
     return tuple(strikes)

@@ -28,7 +28,8 @@ from tests.sim.plan import draw
 from tests.sim.stores.consul import ConsulDriver
 from tests.sim.stores.driver import SimStore
 from tests.sim.stores.etcd import EtcdDriver
-from tests.sim.stores.queue import QueueDriver
+from tests.sim.stores.local import LocalDriver
+from tests.sim.stores.queue import QueueDriver, Slot
 from tests.sim.stores.zookeeper import ZooKeeperDriver
 
 SEEDS = 500
@@ -75,7 +76,7 @@ def test_promise_beyond_the_lease(monkeypatch: Patch, store: str) -> None:
     found_by(store)
 
 
-@pytest.mark.parametrize("store", ["local", "etcd", "zookeeper"])
+@pytest.mark.parametrize("store", ["local", "etcd"])
 def test_reply_dated_deadline(monkeypatch: Patch, store: str) -> None:
     """Counting the lease from the reply's arrival."""
     on_renewed = Core._on_renewed
@@ -97,22 +98,46 @@ def test_zero_margin_with_drift(monkeypatch: Patch) -> None:
     found_by("local")
 
 
-@pytest.mark.parametrize("store", ["local", "etcd", "zookeeper", "consul"])
-def test_no_stale_session_check(monkeypatch: Patch, store: str) -> None:
-    """Taking what is said about an earlier session for news of this one."""
-    on_session, on_election = Core._on_session, Core._on_election
+class Haunted(LocalDriver):
+    """A driver that does not let go of a session: it goes on renewing it, and telling about it, after it was closed."""
 
-    def session_event(self: Core, event: Any, now_s: float) -> list[c.Command]:
+    def close_session(self, command: c.CloseSession) -> None:
+        if self.sid is not None and command.epoch == self.epoch:
+            self._haunt(c.Renew(self.epoch, ()), self.sid)
+            self.sid = None
+        self.slots.clear()
+
+    def _haunt(self, renew: c.Renew, sid: int) -> None:
+        sent_at_s = self.now_s()
+
+        def kept(result: Any) -> None:
+            if isinstance(result, frozenset):
+                owned = frozenset(self.host.config.elections)
+                self.emit(e.Renewed(renew.epoch, sent_at_s, self.ttl_s, owned, frozenset()))
+            self.host.timer(self.process, self.ttl_s / 5.0, self._haunt, renew, sid)
+
+        self.call(self.cluster.op_renew, sid, (), done=kept)
+
+
+def test_a_haunted_driver_alone_does_no_harm() -> None:
+    """The control of the next test: with the check in place such a driver changes nothing."""
+    for seed in range(100):
+        verdict = simulate(draw("local", seed), drivers={**DRIVERS, "local": Haunted})
+        # Its old entries never go away by themselves: that it gets stuck is its own fault.
+        assert not [finding for finding in verdict.findings if finding.rule != "leaderless"]
+
+
+def test_no_stale_session_check(monkeypatch: Patch) -> None:
+    """Taking what is said about an earlier session for news of this one."""
+    on_session = Core._on_session
+
+    def unchecked(self: Core, event: Any, now_s: float) -> list[c.Command]:
         if isinstance(event, e.Renewed) and self.session.live:
             return self._on_renewed(event, now_s)
         return on_session(self, event, now_s)
 
-    def election_event(self: Core, event: Any, now_s: float) -> list[c.Command]:
-        return on_election(self, replace(event, epoch=self.session.epoch), now_s)
-
-    monkeypatch.setattr(Core, "_on_session", session_event)
-    monkeypatch.setattr(Core, "_on_election", election_event)
-    found_by(store, rules=ANY)
+    monkeypatch.setattr(Core, "_on_session", unchecked)
+    found_by("local", Haunted)
 
 
 @pytest.mark.parametrize("store", ["local", "etcd"])
@@ -135,12 +160,23 @@ def test_no_high_water_mark(monkeypatch: Patch) -> None:
 
     def unmarked(self: Election, epoch: int, event: e.Elected, now_s: float) -> list[c.Command]:
         self.mark = 0
-        return [
-            replace(command, mark=event.mark) if isinstance(command, c.Claim) else command
-            for command in elected(self, epoch, replace(event, mark=0), now_s)
-        ]
+        commands = elected(self, epoch, replace(event, mark=0), now_s)
+        return [replace(command, mark=event.mark) if isinstance(command, c.Claim) else command for command in commands]
 
     monkeypatch.setattr(Election, "elected", unmarked)
+    found_by("etcd", rules=TOKEN)
+
+
+def test_token_of_a_seen_leader_forgotten(monkeypatch: Patch) -> None:
+    """Knowing only the mark in the store, which an old snapshot brought down, although we have seen who led since."""
+    seen = Election.seen
+
+    def forgetful(self: Election, event: e.QueueSeen) -> None:
+        mark = self.mark
+        seen(self, event)
+        self.mark = mark
+
+    monkeypatch.setattr(Election, "seen", forgetful)
     found_by("etcd", rules=TOKEN)
 
 
@@ -224,15 +260,11 @@ def test_ownership_by_name() -> None:
     """Taking an entry for ours because it bears our name."""
 
     class ByName(EtcdDriver):
-        def check(self, command: c.Renew, sid: int, sent_at_s: float, ttl_s: float, term: int) -> None:
-            name = self.name()
-
-            def named(node: Any, respond: Callable[[Any], None]) -> None:
-                entries = self.cluster.entries
-                ours = frozenset(x.election for x in command.entries if any(entry.name == name for entry in entries[x.election]))
-                self.cluster.commit(node, lambda: (self.cluster.term, ours), respond)
-
-            self.call(named, done=lambda result: self._checked(command, sent_at_s, ttl_s, term, result))
+        def _looked(self, slot: Slot, turn: int, result: Any) -> None:
+            if isinstance(result, tuple):
+                named = next(i for i, entry in enumerate(result[2]) if entry.name == self.name())
+                result = (named, *result[1:])
+            super()._looked(slot, turn, result)
 
     found_by("etcd", ByName)
 
@@ -285,6 +317,17 @@ def test_claim_without_reverifying_the_own_key(store: str) -> None:
     base: Any = DRIVERS[store]
 
     class Trusting(base):  # type: ignore[misc]
+        def _created(self, slot: Slot, result: Any) -> None:
+            super()._created(slot, result)
+            slot.own = lambda: None
+
+        def look(self, slot: Slot, turn: int | None = None) -> None:
+            if slot.turn and turn is None and self.current(slot) and not slot.elected:
+                slot.elected = True
+                self.emit(e.Elected(slot.epoch, slot.election, slot.token or 0, 0))
+            else:
+                super().look(slot, turn)
+
         def claim(self, command: c.Claim) -> None:
             slot = self.slots.get(command.election)
             if slot is not None and slot.epoch == command.epoch:

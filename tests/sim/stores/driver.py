@@ -63,8 +63,8 @@ class SimStore:
         self.sid: int | None = None
         """The session of the current epoch, once granted."""
         self.node: StoreNode = self.world.rng.choice(cluster.nodes)
-        self.on_renew: list[Callable[[], None]] = []
-        """What is to happen when the next renewal has been sent."""
+        self.on_next: dict[type[Any], list[Callable[[], None]]] = {}
+        """What is to happen when the next command of a kind has been sent."""
         self._sink: Sink | None = None
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
             OpenSession: self.open_session,
@@ -91,8 +91,9 @@ class SimStore:
         if self.world.verbose:
             self.world.note("{} -> {}", self.process.holder, command)
         self._handlers[type(command)](command)
-        if self.on_renew and type(command) is Renew:
-            self.on_renew.pop()()
+        if self.on_next:
+            for what in self.on_next.pop(type(command), ()):
+                what()
 
     async def aclose(self) -> None:
         """Stop."""
