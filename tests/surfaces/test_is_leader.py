@@ -245,6 +245,15 @@ async def test_looks_promise_nothing_beyond_now(leader: Rig) -> None:
     assert all(until_s <= 100.0 for until_s in leader.promised())
 
 
+@pytest.mark.parametrize(("query", "until_s"), [("?promise=1h", 101.0), ("", 101.0), ("?promise=300ms", 100.3)])
+async def test_nobody_on_the_network_can_hold_a_release_back_by_more_than_the_usual_promise(
+    leader: Rig, query: str, until_s: float
+) -> None:
+    reply = await leader.ask(f"/is-leader{query}", listener="ops")
+    assert reply.status == 200
+    assert leader.promised() == [pytest.approx(until_s)]
+
+
 async def test_a_foreign_web_page_gets_an_answer_and_no_promise(leader: Rig) -> None:
     for extra in ("Sec-Fetch-Site: cross-site", "Sec-Fetch-Site: same-site", "Origin: https://evil.example", "Origin: null"):
         reply = await leader.ask("/is-leader?promise=1h", headers=f"Host: localhost\r\n{extra}\r\n")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections import Counter, deque
 from typing import TYPE_CHECKING
@@ -43,6 +44,7 @@ class Pool:
         self.find = routes.find
         self.count = metrics.count_request
         self._routes = routes
+        self._usual_promise_s = routes.usual_promise_s
         self._guard = guard
         self._clock = clock
         self._connections: set[Connection] = set()
@@ -152,7 +154,9 @@ class Pool:
         foreign = self._guard.is_foreign(request)
         if foreign and request.method != "GET":
             raise Refusal(403, "a web page from elsewhere may not do this")
-        return self._routes.answer(request, route, election, foreign)
+        # A web page must not be able to hold a release back at all, nor anybody on the network by more than the usual promise.
+        most_s = 0.0 if foreign else self._usual_promise_s if connection.listener == "ops" else math.inf
+        return self._routes.answer(request, route, election, most_s)
 
     # ---- words
 

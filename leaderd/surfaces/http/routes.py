@@ -22,8 +22,8 @@ from leaderd.surfaces.leaders import LeaderChanges
 from leaderd.surfaces.view import View, leader_instance
 
 _MAX_SHOWN_CHARS = 80
-Handler = Callable[[Request, str | None, bool], Response]
-"""Request, the election named in the path, and whether a foreign web page is behind it."""
+Handler = Callable[[Request, str | None, float], Response]
+"""Request, the election named in the path, and the longest promise that whoever asks may be given, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,11 @@ class Routes:
             "/v1/elections/": Route("/v1/elections/NAME", self._election),
         }
 
+    @property
+    def usual_promise_s(self) -> float:
+        """What a yes promises to those who do not say how long."""
+        return self._view.board.promise_s
+
     def names(self) -> tuple[str, ...]:
         """Every route by the name it is counted under."""
         return tuple(dict.fromkeys(route.name for route in (*self._exact.values(), *self._below.values())))
@@ -76,7 +81,7 @@ class Routes:
         below = self._below.get(path[:cut]) if cut < len(path) else None
         return (below, path[cut:]) if below is not None else (None, None)
 
-    def answer(self, request: Request, route: Route | None, election: str | None, foreign: bool) -> Response:
+    def answer(self, request: Request, route: Route | None, election: str | None, most_s: float) -> Response:
         """The answer of the table; refusals are problem objects like all errors."""
         method = request.method
         try:
@@ -88,19 +93,17 @@ class Routes:
                 return problem(Refusal(405, f"{method[:20]} is not allowed on {route.name}"), ALLOW)
             if method == "OPTIONS" and not route.own_options:
                 return Response(204, b"", headers=ALLOW)
-            return route.handler(request, election, foreign)
+            return route.handler(request, election, most_s)
         except Refusal as refusal:
             return problem(refusal)
 
     # ---- the question
 
-    def _is_leader(self, request: Request, election: str | None, foreign: bool) -> Response:
+    def _is_leader(self, request: Request, election: str | None, most_s: float) -> Response:
         wanted = request.memo
         if not isinstance(wanted, Asked):
             wanted = request.memo = asked(request.query, election)
-        # A web page must not be able to hold a release back: it gets the answer, and no promise.
-        promise_s = 0.0 if foreign else wanted.promise_s
-        answer = self._ask(wanted.election, promise_s, wanted.min_valid_s, wanted.token)
+        answer = self._ask(wanted.election, wanted.promise_s, most_s, wanted.min_valid_s, wanted.token)
         body = self._view.body(answer)
         headers = f"X-Leaderd-Index: {answer.view.index}\r\nX-Leaderd-State: {answer.state.value}\r\n"
         if answer.leader:
@@ -111,15 +114,18 @@ class Routes:
         code = wanted.leader_code if answer.leader else wanted.follower_code
         return Response(code, encode_json(body), headers=headers.encode("ascii"), silent=options)
 
-    def _who_leads(self, request: Request, election: str | None, foreign: bool) -> Response:
+    def _who_leads(self, request: Request, election: str | None, most_s: float) -> Response:
         pairs = dict(split_query(request.query, ("election",)))
         # Who reads its own name here takes it for a yes, so it is one, with the usual promise.
-        answer = self._ask(pairs.get("election"), 0.0 if foreign else None)
+        answer = self._ask(pairs.get("election"), None, most_s)
         name = leader_instance(answer, self._view.board.snapshot)
         found = {"name": name or "", "last_update": self._changes.last_update(answer.view.name)}
         return Response(200, encode_json(found))
 
-    def _ask(self, election: str | None, promise_s: float | None, min_valid_s: float = 0.0, token: int | None = None) -> Answer:
+    def _ask(
+        self, election: str | None, wanted_s: float | None, most_s: float, min_valid_s: float = 0.0, token: int | None = None
+    ) -> Answer:
+        promise_s = min(self.usual_promise_s if wanted_s is None else wanted_s, most_s)
         names = self._view.board.snapshot.elections
         if election is None:
             if len(names) != 1:
@@ -135,30 +141,30 @@ class Routes:
 
     # ---- the rest
 
-    def _overview(self, request: Request, election: str | None, foreign: bool) -> Response:
+    def _overview(self, request: Request, election: str | None, most_s: float) -> Response:
         _no_parameters(request)
         return Response(200, encode_json(self._view.overview()))
 
-    def _election(self, request: Request, election: str | None, foreign: bool) -> Response:
+    def _election(self, request: Request, election: str | None, most_s: float) -> Response:
         _no_parameters(request)
         if election is None or election not in self._view.board.snapshot.elections:
             raise _unknown(election or "", self._view.names())
         return Response(200, encode_json(self._view.election(election)))
 
-    def _version(self, request: Request, election: str | None, foreign: bool) -> Response:
+    def _version(self, request: Request, election: str | None, most_s: float) -> Response:
         _no_parameters(request)
         python = ".".join(str(part) for part in sys.version_info[:3])
         return Response(200, encode_json({"name": "leaderd", "version": __version__, "api": "v1", "python": python}))
 
-    def _probe(self, request: Request, election: str | None, foreign: bool) -> Response:
+    def _probe(self, request: Request, election: str | None, most_s: float) -> Response:
         probe = request.path[1:]
         return self._probes.answer("livez" if probe == "healthz" else probe, request.query)
 
-    def _scrape(self, request: Request, election: str | None, foreign: bool) -> Response:
+    def _scrape(self, request: Request, election: str | None, most_s: float) -> Response:
         # Scrapers may add parameters of their own (`?name[]=`): they never change what a gauge says.
         return Response(200, self._metrics.render(), CONTENT_TYPE)
 
-    def _describe(self, request: Request, election: str | None, foreign: bool) -> Response:
+    def _describe(self, request: Request, election: str | None, most_s: float) -> Response:
         self._openapi = self._openapi or encode_json(document())
         return Response(200, self._openapi)
 
