@@ -1,4 +1,4 @@
-"""`python -m tests.sim --seeds 2000 [--store etcd] [--start N] [--jobs 2]`, or `--trace SEED` to see one seed in full."""
+"""`python -m tests.sim --seeds 2000 [--store etcd] [--start N] [--jobs 2]`, or `--trace SEED` to see all of one."""
 
 from __future__ import annotations
 
@@ -24,8 +24,11 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
     parser.add_argument("--trace", type=int, metavar="SEED", help="run one seed and print everything that happened")
     parser.add_argument("--keep-going", action="store_true", help="count violations instead of stopping at the first")
+    parser.add_argument("--digests", action="store_true", help="print the digest of each seed: two runs must agree")
     options = parser.parse_args()
     stores = options.store or list(STORES)
+    if options.digests:
+        return digests(stores, options.start, options.seeds)
     if options.trace is not None:
         return max(trace(store, options.trace) for store in stores)
     return max(sweep(store, options.start, options.seeds, options.jobs, options.keep_going) for store in stores)
@@ -43,6 +46,15 @@ def trace(store: str, seed: int) -> int:
         print(f"FINDING {finding.rule} at {finding.at_s:.4f}: {finding.text}")
     print(f"digest {verdict.digest:08x}, {verdict.steps} steps")
     return bool(verdict.findings)
+
+
+def digests(stores: list[str], start: int, seeds: int) -> int:
+    """One line per store and seed: what happened, in one number."""
+    for store in stores:
+        for seed in range(start, start + seeds):
+            verdict = simulate(draw(store, seed))
+            print(f"{store} {seed} {verdict.digest:08x} {verdict.steps} {len(verdict.claims)} {verdict.led_s:.9f}")
+    return 0
 
 
 def run_chunk(store: str, first: int, count: int) -> tuple[list[str], int, float, float, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from leaderd.election.commands import Claim, Renew
+from leaderd.election.commands import Claim, Renew, Stand
 from leaderd.election.events import ResignRequested, StandRequested
 
 from tests.sim.host import Host
@@ -236,27 +236,38 @@ def lose_majority(fleet: Fleet, strike: Strike) -> None:
 
 
 def silence_then_crash(fleet: Fleet, strike: Strike) -> None:
-    """A host stops for most of its lease, and the node that hears from it again dies at once: with what it alone knew."""
+    """A host stops for most of its lease; the node that hears from it again is lost at once, with what it alone knew.
+
+    It dies; or the two of them are cut off together, as in a rack of their own.
+    """
     host = fleet.host(strike)
+    process = host.process
+    if process is None:
+        return
     ttl_s = fleet.plan.timing.ttl_s
-    silent_s = ttl_s * (0.25 + 0.4 * strike.dose)
-    fleet.disturb_store(silent_s + strike.for_s)
-    fleet.note(strike, host.config.name)
-    host.freeze(silent_s)
-    end_s = fleet.world.now_s + silent_s
+    for_s = max(strike.for_s, 1.2 * ttl_s)
+    silent_s = ttl_s * (0.45 + 0.2 * strike.dose)
 
-    def look(heard: int) -> None:
-        process = host.process
-        if process is None or fleet.world.now_s > end_s + ttl_s:
-            return
-        confirmed = process.store.confirmed
-        if fleet.world.now_s > end_s and confirmed > heard:
-            fleet.disturb_store(strike.for_s)
-            fleet.cluster.crash(process.store.node, strike.for_s)
-        else:
-            fleet.world.after(fleet.plan.tick_s / 16.0, look, confirmed)
+    def stop() -> None:
+        fleet.note(strike, host.config.name)
+        fleet.disturb_store(silent_s + for_s)
+        host.freeze(silent_s)
+        fleet.world.after(silent_s, look, fleet.world.now_s + 2.0 * ttl_s, process.store.confirmed)
 
-    look(0)
+    def look(until_s: float, heard: int) -> None:
+        if process.store.confirmed > heard:
+            fleet.disturb_store(for_s)
+            if strike.dose < 0.2:
+                fleet.cluster.crash(process.store.node, for_s)
+                return
+            fleet.cluster.cut(process.store.node, for_s)
+            for node in fleet.cluster.nodes:
+                if node is not process.store.node:
+                    fleet.block(host, host.config.name, node.name, for_s, 0.0)
+        elif fleet.world.now_s < until_s:
+            fleet.world.after(fleet.plan.tick_s / 64.0, look, until_s, heard)
+
+    process.store.on_next.setdefault(Renew, []).append(lambda: fleet.world.after(0.025, stop))
 
 
 def change_store_leader(fleet: Fleet, strike: Strike) -> None:
@@ -317,14 +328,15 @@ def resign(fleet: Fleet, strike: Strike) -> None:
     _resign(fleet, strike, host, None if strike.dose < 0.2 else strike.dose * 5.0)
 
 
-def _resign(fleet: Fleet, strike: Strike, host: Host, cooldown_s: float | None) -> None:
+def _resign(fleet: Fleet, strike: Strike, host: Host, cooldown_s: float | None, until_s: float = 0.0) -> None:
     process = host.process
     if process is not None:
         election = fleet.election(strike)
-        fleet.disturb([host], strike.for_s if cooldown_s is None else max(cooldown_s, 1.0))
+        for_s = max(strike.for_s, until_s - fleet.world.now_s) if cooldown_s is None else max(cooldown_s, 1.0)
+        fleet.disturb([host], for_s)
         host.run(process, process.deliver, ResignRequested(election, cooldown_s=cooldown_s))
         if cooldown_s is None:
-            fleet.world.after(strike.for_s, lambda: host.run(process, process.deliver, StandRequested(election)))
+            fleet.world.after(for_s, lambda: host.run(process, process.deliver, StandRequested(election)))
 
 
 def late_release(fleet: Fleet, strike: Strike) -> None:
@@ -364,6 +376,39 @@ def resign_in_claim(fleet: Fleet, strike: Strike) -> None:
     _resign(fleet, strike, leader, 1.0)
 
 
+def hold_in_stand(fleet: Fleet, strike: Strike) -> None:
+    """A candidate stands again, and from that instant its requests are held back: created, withdrawn, created, in any order."""
+    host = fleet.host(strike)
+    process = host.process
+    if process is not None:
+        fleet.note(strike, host.config.name)
+        hold_s = fleet.plan.timing.ttl_s * (0.2 + 0.4 * strike.dose)
+
+        def hold() -> None:
+            fleet.note(strike, host.config.name, "stands")
+            for node in fleet.cluster.nodes:
+                fleet.block(host, host.config.name, node.name, hold_s, 1.0)
+
+        process.store.on_next.setdefault(Stand, []).append(hold)
+        _resign(fleet, strike, host, 0.2)
+
+
+def deaf_heir(fleet: Fleet, strike: Strike) -> None:
+    """The next in the queue hears nothing any more, though it is heard; then the leader dies."""
+    cluster, election = fleet.cluster, fleet.election(strike)
+    entries = cluster.entries[election]
+    heir = next((host for host in fleet.hosts if len(entries) > 1 and fleet.holds(host, entries[1].sid)), None)
+    leader = next((host for host in fleet.hosts if entries and fleet.holds(host, entries[0].sid)), None)
+    if heir is not None and leader is not None and leader is not heir:
+        fleet.note(strike, heir.config.name, leader.config.name)
+        for_s = max(strike.for_s, fleet.plan.heal_s - fleet.world.now_s)
+        for node in cluster.nodes:
+            fleet.block(heir, node.name, heir.config.name, for_s, 0.0)
+        fleet.disturb([leader], for_s)
+        fleet.world.after(fleet.plan.timing.ttl_s * strike.dose, leader.kill)
+        fleet.world.after(for_s, leader.start)
+
+
 KINDS: dict[str, Kind] = {
     "freeze": Kind(freeze, weight=2),
     "stutter": Kind(stutter),
@@ -385,7 +430,7 @@ KINDS: dict[str, Kind] = {
     "pause_store_node": Kind(pause_store_node),
     "crash_store_node": Kind(crash_store_node),
     "lose_majority": Kind(lose_majority),
-    "silence_then_crash": Kind(silence_then_crash, stores=("zookeeper",), weight=4),
+    "silence_then_crash": Kind(silence_then_crash, stores=("zookeeper",), weight=6),
     "change_store_leader": Kind(change_store_leader, cluster=True),
     "invalidate_session": Kind(invalidate_session, stores=("consul",), weight=3),
     "revoke_session": Kind(revoke_session),
@@ -395,6 +440,8 @@ KINDS: dict[str, Kind] = {
     "resign": Kind(resign),
     "late_release": Kind(late_release, weight=3),
     "resign_in_claim": Kind(resign_in_claim, weight=2),
+    "hold_in_stand": Kind(hold_in_stand, weight=2),
+    "deaf_heir": Kind(deaf_heir, stores=("local", "etcd", "zookeeper"), weight=2),
 }
 
 

@@ -153,6 +153,10 @@ class Fleet:
                     return host
         return self.world.rng.choice(self.hosts)
 
+    def holds(self, host: Host, sid: int) -> bool:
+        """Whether this session is the host's."""
+        return host.process is not None and host.process.store.sid == sid
+
     def disturb(self, hosts: list[Host], for_s: float, *, everybody: bool = False) -> None:
         """These hosts cannot be expected to lead for a while."""
         for host in self.hosts if everybody else hosts:

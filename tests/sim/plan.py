@@ -106,7 +106,7 @@ def _timing(store: str, rng: Random, drift: float, tick_s: float) -> Timing:
         "local": lambda: rng.choice((1.0, 2.0, 3.0, 5.0)),
         "etcd": lambda: rng.choice((3.0, 5.0, 8.0)),
         # From the least a server grants to more than it does: the negotiated time counts.
-        "zookeeper": lambda: rng.choice((2.0 * tick_s, 3.0, 4.0, 6.0, 40.0 * tick_s)),
+        "zookeeper": lambda: rng.choice((2.0 * tick_s, 3.0, 4.0, 6.0, 9.0, 40.0 * tick_s)),
         "consul": lambda: rng.choice((5.0, 6.0, 10.0)),
     }[store]()
     rule = RULES[store]

@@ -64,7 +64,7 @@ class SimStore:
         """The session of the current epoch, once granted."""
         self.node: StoreNode = self.world.rng.choice(cluster.nodes)
         self.on_next: dict[type[Any], list[Callable[[], None]]] = {}
-        """What is to happen when the next command of a kind has been sent."""
+        """What is to happen when the next command of a kind is about to be sent."""
         self._sink: Sink | None = None
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
             OpenSession: self.open_session,
@@ -90,10 +90,10 @@ class SimStore:
         """Carry out one command."""
         if self.world.verbose:
             self.world.note("{} -> {}", self.process.holder, command)
-        self._handlers[type(command)](command)
         if self.on_next:
             for what in self.on_next.pop(type(command), ()):
                 what()
+        self._handlers[type(command)](command)
 
     async def aclose(self) -> None:
         """Stop."""
