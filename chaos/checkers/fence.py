@@ -27,7 +27,9 @@ def stale_writes(writes: Iterable[Write]) -> list[Finding]:
         if write.accepted and top is not None and write.token < top:
             found.append(Finding("stale_write", write.at_s, f"{write.election}: accepted token {write.token} after {top}: {write}"))
         if not write.accepted and (top is None or write.token >= top):
-            found.append(Finding("stale_write", write.at_s, f"{write.election}: refused token {write.token}, highest {top}: {write}"))
+            found.append(
+                Finding("stale_write", write.at_s, f"{write.election}: refused token {write.token}, highest {top}: {write}")
+            )
         if write.accepted:
             highest[write.election] = write.token if top is None else max(top, write.token)
     return found

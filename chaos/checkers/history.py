@@ -68,7 +68,7 @@ def without(claims: Sequence[Claim], excused: Sequence[Claim]) -> list[Claim]:
 
 
 def _cut(claim: Claim, hole: Claim) -> list[Claim]:
-    if claim.end_s <= hole.start_s and claim.start_s < hole.start_s or claim.start_s >= hole.end_s:
+    if (claim.end_s <= hole.start_s and claim.start_s < hole.start_s) or claim.start_s >= hole.end_s:
         return [claim]
     pieces = []
     if claim.start_s < hole.start_s:

@@ -86,7 +86,9 @@ def sweep(store: str, start: int, seeds: int, jobs: int, keep_going: bool) -> in
             terms, led_s, simulated_s, steps = (a + b for a, b in zip((terms, led_s, simulated_s, steps), numbers, strict=True))
             bad += len(stories)
             if stories:
-                print("\n".join(line for story in stories for line in (story.splitlines()[:2] if keep_going else story.splitlines())))
+                print(
+                    "\n".join(line for story in stories for line in (story.splitlines()[:2] if keep_going else story.splitlines()))
+                )
                 sys.stdout.flush()
                 if not keep_going:
                     pool.shutdown(cancel_futures=True)

@@ -97,7 +97,11 @@ class Apps:
         if process is None:
             return
         for election, (term, since_s) in self._published.items():
-            until_s = clock.true_s(term.valid_until_s) if not process.alive else min(clock.true_s(term.valid_until_s), self._host.world.now_s)
+            until_s = (
+                clock.true_s(term.valid_until_s)
+                if not process.alive
+                else min(clock.true_s(term.valid_until_s), self._host.world.now_s)
+            )
             self._evidence.claim(election, process.holder, term.token, since_s, until_s)
         self._published.clear()
 

@@ -1,4 +1,4 @@
-"""A host's clocks: the boot clock with its own offset and rate, the monotonic clock that stands still in suspend, the wall clock."""
+"""A host's clocks: the boot clock with its own offset and rate, the monotonic clock that stops in suspend, the wall clock."""
 
 from __future__ import annotations
 

@@ -24,7 +24,12 @@ from tests.sim.stores.zookeeper import ZooKeeperDriver, ZooKeeperServer
 from tests.sim.world import World
 
 SERVERS: dict[str, type[Cluster]] = {"local": LocalServer, "etcd": EtcdServer, "zookeeper": ZooKeeperServer, "consul": ConsulServer}
-DRIVERS: dict[str, type[SimStore]] = {"local": LocalDriver, "etcd": EtcdDriver, "zookeeper": ZooKeeperDriver, "consul": ConsulDriver}
+DRIVERS: dict[str, type[SimStore]] = {
+    "local": LocalDriver,
+    "etcd": EtcdDriver,
+    "zookeeper": ZooKeeperDriver,
+    "consul": ConsulDriver,
+}
 
 
 @dataclass(frozen=True)
@@ -132,7 +137,9 @@ class Fleet:
             *leaderless(claims, plan.elections, evidence.windows(), plan.bound_s),
         ]
         findings.sort(key=lambda finding: finding.at_s)
-        return Verdict(plan, findings, claims, self.world.digest, self.world.steps, self.world.told() if findings or self.world.verbose else [])
+        return Verdict(
+            plan, findings, claims, self.world.digest, self.world.steps, self.world.told() if findings or self.world.verbose else []
+        )
 
     # ---- for the faults
 
@@ -167,7 +174,7 @@ class Fleet:
             self.world.at(until_s, self._recover, host, until_s)
 
     def block(self, host: Host, source: str, target: str, for_s: float, keep: float) -> None:
-        """Block a link of a host. What is kept can surprise everybody when it arrives: a late renewal of a session long given up."""
+        """Block a link of a host. What is kept can surprise everybody when it arrives: a late renewal of a dead session."""
         self.network.block((source, target), self.world.now_s + for_s, keep)
         self.disturb([host], for_s + (2.0 if keep else 0.0), everybody=keep > 0.0)
 

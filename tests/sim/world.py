@@ -30,7 +30,7 @@ class World:
     def at(self, at_s: float, what: Callable[..., None], *args: Any) -> None:
         """Do `what(*args)` at true time `at_s`; in order of the calls where times are equal."""
         self._order += 1
-        heappush(self._heap, (at_s if at_s > self.now_s else self.now_s, self._order, what, args))
+        heappush(self._heap, (max(self.now_s, at_s), self._order, what, args))
 
     def after(self, delay_s: float, what: Callable[..., None], *args: Any) -> None:
         """Do `what(*args)` in `delay_s`."""

@@ -1,1 +1,1 @@
-"""Simulated stores: what the servers do (`*_server.py`), and drivers that speak the protocol of `leaderd/stores/base.py` to them."""
+"""Simulated stores: in each file what the servers do, and a driver that speaks the protocol of `leaderd/stores/base.py` to them."""

@@ -276,9 +276,10 @@ class ConsulDriver(SimStore):
             self.unsettled.pop(slot.election, None)
         slot.locking = False
         if not self._waiting(slot):
-            if result is not LOST and result is not None and result[0] == "locked" and slot.sid == self.sid:
-                if slot.election not in self.slots:
-                    self.tell(self.cluster.op_delete, slot.sid, slot.election, result[1])
+            # Withdrawn meanwhile: a lock that turned up late must not stay.
+            late = result is not LOST and result is not None and result[0] == "locked"
+            if late and slot.sid == self.sid and slot.election not in self.slots:
+                self.tell(self.cluster.op_delete, slot.sid, slot.election, result[1])
         elif result is LOST:
             self._stand_failed(slot)
         elif result is None:

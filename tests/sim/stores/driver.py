@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from leaderd.election.commands import Claim, CloseSession, Command, Entry, OpenSession, RaiseMark, Renew, Stand, Withdraw
 from leaderd.election.events import Event, Renewed
@@ -45,7 +45,7 @@ class SimStore:
     has to ignore them all the same.
     """
 
-    kind: ClassVar[str] = "?"
+    kind: str = "?"
     rule: StoreRule
 
     def __init__(self, process: Process, cluster: Cluster, ttl_s: float) -> None:
@@ -63,6 +63,7 @@ class SimStore:
         self.sid: int | None = None
         """The session of the current epoch, once granted."""
         self.node: StoreNode = self.world.rng.choice(cluster.nodes)
+        self.on_crash: Callable[[BaseException], None] = process.host.crashed
         self.on_next: dict[type[Any], list[Callable[[], None]]] = {}
         """What is to happen when the next command of a kind is about to be sent."""
         self._sink: Sink | None = None
@@ -108,7 +109,9 @@ class SimStore:
 
     # ---- calls
 
-    def call(self, operation: Callable[..., None], *args: Any, done: Done, node: StoreNode | None = None, within_s: float | None = None) -> None:
+    def call(
+        self, operation: Callable[..., None], *args: Any, done: Done, node: StoreNode | None = None, within_s: float | None = None
+    ) -> None:
         """Ask a node; `done` gets the answer, or `LOST` when the deadline passed first."""
         call = Call(done)
         target = node or self.node

@@ -1,4 +1,4 @@
-"""The recipe of the stores with a queue (local, etcd, ZooKeeper): one entry per candidate, the first one leads, watch who is before."""
+"""The recipe of the stores with a queue (local, etcd, ZooKeeper): the first entry leads, the others watch who is before them."""
 
 from __future__ import annotations
 
@@ -47,7 +47,9 @@ class QueueCluster(Cluster):
 
         self.commit(node, change, respond)
 
-    def op_look(self, node: StoreNode, sid: int, election: str, before: Callable[[], None], own: Callable[[], None], respond: Respond) -> None:
+    def op_look(
+        self, node: StoreNode, sid: int, election: str, before: Callable[[], None], own: Callable[[], None], respond: Respond
+    ) -> None:
         """Who stands in the queue, and the mark; watches our entry, and the one before it."""
 
         def look() -> tuple[int, int, tuple[SimEntry, ...], int] | None:

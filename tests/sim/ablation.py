@@ -1,0 +1,30 @@
+"""How an ablation is judged: the seeds of the swarm, in order, until one finds it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.sim.fleet import DRIVERS, Verdict, simulate
+from tests.sim.plan import draw
+from tests.sim.stores.driver import SimStore
+
+SEEDS = 500
+Patch = pytest.MonkeyPatch
+
+
+def found_by(store: str, driver: type[SimStore] | None = None, rules: frozenset[str] = frozenset({"overlap"})) -> Verdict:
+    """The first seed that finds it; fails if none does."""
+    drivers = {**DRIVERS, store: driver} if driver is not None else None
+    for seed in range(SEEDS):
+        verdict = simulate(draw(store, seed), drivers=drivers)
+        hits = [finding for finding in verdict.findings if finding.rule in rules]
+        if hits:
+            print(f"{store}: seed {seed}: {hits[0].text}")
+            return verdict
+    pytest.fail(f"{store}: not found within {SEEDS} seeds: dead code, or a fault is missing from the simulator")
+
+
+TOKEN = frozenset({"token"})
+STUCK = frozenset({"leaderless"})
+OVERLAP = frozenset({"overlap"})
+ANY = OVERLAP | TOKEN | STUCK

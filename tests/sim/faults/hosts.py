@@ -1,0 +1,90 @@
+"""Faults of processes and machines: stopped, killed, asleep, at the worst of moments."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from leaderd.election.commands import Renew
+from tests.sim.host import Host
+
+if TYPE_CHECKING:
+    from tests.sim.fleet import Fleet
+    from tests.sim.plan import Strike
+
+
+def freeze(fleet: Fleet, strike: Strike) -> None:
+    """SIGSTOP, SIGCONT."""
+    host = fleet.host(strike)
+    fleet.disturb([host], strike.for_s)
+    fleet.note(strike, host.config.name)
+    host.freeze(strike.for_s)
+
+
+def stutter(fleet: Fleet, strike: Strike) -> None:
+    """Stopped and let run, over and over: a starved process, a loop that stalls between answer and use."""
+    host = fleet.host(strike)
+    fleet.disturb([host], strike.for_s)
+    fleet.note(strike, host.config.name)
+    at_s, end_s = fleet.world.now_s, fleet.world.now_s + strike.for_s
+    while at_s < end_s:
+        stop_s = (0.05 + strike.dose) * fleet.plan.timing.ttl_s / 4.0
+        fleet.world.at(at_s, host.freeze, min(stop_s, end_s - at_s))
+        at_s += stop_s + 0.05 + 0.3 * fleet.world.rng.random()
+
+
+def kill(fleet: Fleet, strike: Strike) -> None:
+    """SIGKILL, and a restart later."""
+    host = fleet.host(strike)
+    back_s = min(strike.for_s, 0.1 + 6.0 * strike.dose)
+    fleet.disturb([host], back_s)
+    host.kill()
+    fleet.world.after(back_s, host.start)
+
+
+def terminate(fleet: Fleet, strike: Strike) -> None:
+    """SIGTERM, and a restart later."""
+    host = fleet.host(strike)
+    back_s = min(strike.for_s, 0.5 + 8.0 * strike.dose)
+    fleet.disturb([host], back_s)
+    host.drain()
+    fleet.start_again(host, back_s)
+
+
+def suspend(fleet: Fleet, strike: Strike) -> None:
+    """The machine sleeps; CLOCK_BOOTTIME counts on, CLOCK_MONOTONIC does not."""
+    host = fleet.host(strike)
+    fleet.disturb([host], strike.for_s)
+    fleet.note(strike, host.config.name)
+    host.suspend(strike.for_s)
+
+
+def pause_machine(fleet: Fleet, strike: Strike) -> None:
+    """The virtual machine is stopped or migrated; no clock of its own counts that."""
+    host = fleet.host(strike)
+    fleet.disturb([host], strike.for_s)
+    fleet.note(strike, host.config.name)
+    fleet.pause_machine(host, max(strike.for_s, host.clock.jump_limit_s * 1.01))
+
+
+def stop_in_renewal(fleet: Fleet, strike: Strike) -> None:
+    """Stopped while a renewal is under way, so that its reply lies waiting; then cut off, so that no other follows."""
+    host = fleet.host(strike)
+    process = host.process
+    if process is None:
+        return
+    ttl_s = fleet.plan.timing.ttl_s
+    stop_s = ttl_s * (0.1 + 0.7 * strike.dose)
+    machine = not fleet.plan.one_clock and fleet.world.rng.random() < 0.5
+    after_s = ttl_s * fleet.world.rng.random() * 1.5
+    fleet.disturb([host], 2.0 * ttl_s + stop_s + after_s)
+
+    def stop() -> None:
+        fleet.note(strike, host.config.name, "machine" if machine else "process")
+        fleet.world.after(fleet.world.rng.random() * 0.01, fleet.pause_machine if machine else Host.freeze, host, stop_s)
+        fleet.world.after(0.012, block)
+
+    def block() -> None:
+        for node in fleet.cluster.nodes:
+            fleet.block(host, host.config.name, node.name, stop_s + after_s, 0.0)
+
+    process.store.on_next.setdefault(Renew, []).append(stop)
