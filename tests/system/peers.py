@@ -5,10 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Self
 
 from tests.system.daemons import boot_s
 
@@ -16,6 +18,7 @@ _HOLD = (
     "import time,sys;c=lambda:time.clock_gettime(time.CLOCK_BOOTTIME);a=c();time.sleep(float(sys.argv[1]));"
     "open(sys.argv[2],'a').write(f'{a} {c()}\\n')"
 )
+_HOLD_S = 0.4
 
 
 @dataclass(frozen=True)
@@ -26,94 +29,85 @@ class Hold:
     until_s: float
 
 
-@dataclass
-class LockCommand:
-    """`etcdctl lock` or `consul lock`: runs a child that notes when it began and when it ended; again and again."""
+class Peer(ABC):
+    """One command, run again and again in a thread of its own until the block is left."""
 
-    command: Callable[[list[str]], list[str]]
-    """Wraps the child's command line."""
-    folder: Path
-    hold_s: float = 0.4
-    process: subprocess.Popen[bytes] | None = None
-    _stop: threading.Event = field(default_factory=threading.Event)
-    _thread: threading.Thread | None = None
-
-    def __enter__(self) -> LockCommand:
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
+
+    @abstractmethod
+    def turn(self) -> None:
+        """Run the command once."""
+
+    @abstractmethod
+    def holds(self) -> list[Hold]:
+        """When it surely held the lock, so far."""
+
+    def spawn(self, command: list[str], **files: Any) -> subprocess.Popen[bytes]:
+        """Start the command as the current process."""
+        env = {"ETCDCTL_API": "3", "PATH": "/usr/bin:/bin"}
+        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=env, **files)
+        return self._process
+
+    def pause(self, seconds: float) -> None:
+        """Wait, but not beyond the end of the block."""
+        self._stop.wait(seconds)
+
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        if self.process is not None:
+        if self._process is not None:
             with suppress(ProcessLookupError):
-                self.process.terminate()
-        if self._thread is not None:
-            self._thread.join(20.0)
+                self._process.terminate()
+        self._thread.join(20.0)
 
     def _run(self) -> None:
-        child = [sys.executable, "-S", "-E", "-c", _HOLD, str(self.hold_s), str(self.folder / "holds")]
         while not self._stop.is_set():
-            with (self.folder / "peer.log").open("ab") as log:
-                self.process = subprocess.Popen(
-                    self.command(child),
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    env={"ETCDCTL_API": "3", "PATH": "/usr/bin:/bin"},
-                )
-                self.process.wait()
-            self._stop.wait(0.1)
+            self.turn()
+            self.pause(0.1)
+
+
+class LockCommand(Peer):
+    """`etcdctl lock` or `consul lock`: `command` wraps a child that notes when it began and when it ended."""
+
+    def __init__(self, command: Callable[[list[str]], list[str]], folder: Path) -> None:
+        super().__init__()
+        self._notes = folder / "holds"
+        self._log = folder / "peer.log"
+        self._command = command([sys.executable, "-S", "-E", "-c", _HOLD, str(_HOLD_S), str(self._notes)])
+
+    def turn(self) -> None:
+        with self._log.open("ab") as log:
+            self.spawn(self._command, stdout=log, stderr=log).wait()
 
     def holds(self) -> list[Hold]:
-        """What the children noted."""
-        path = self.folder / "holds"
-        lines = path.read_text().splitlines() if path.exists() else []
+        lines = self._notes.read_text().splitlines() if self._notes.exists() else []
         return [Hold(*map(float, line.split())) for line in lines]
 
 
-@dataclass
-class Electing:
-    """`etcdctl elect`: prints its key when it wins, holds until interrupted; again and again."""
+class Electing(Peer):
+    """`etcdctl elect`: prints its key when it wins, and holds until it is told to stop."""
 
-    command: list[str]
-    hold_s: float = 0.4
-    found: list[Hold] = field(default_factory=list)
-    process: subprocess.Popen[bytes] | None = None
-    _stop: threading.Event = field(default_factory=threading.Event)
-    _thread: threading.Thread | None = None
+    def __init__(self, command: list[str]) -> None:
+        super().__init__()
+        self._command = command
+        self._found: list[Hold] = []
 
-    def __enter__(self) -> Electing:
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        if self.process is not None:
-            self.process.terminate()
-        if self._thread is not None:
-            self._thread.join(20.0)
-
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            self.process = subprocess.Popen(
-                self.command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                env={"ETCDCTL_API": "3", "PATH": "/usr/bin:/bin"},
-            )
-            assert self.process.stdout is not None
-            if self.process.stdout.readline():
-                won_s = boot_s()
-                self._stop.wait(self.hold_s)
-                self.found.append(Hold(won_s, boot_s()))
-                self.process.terminate()
-            self.process.wait()
-            self.process.stdout.close()
-            self._stop.wait(0.1)
+    def turn(self) -> None:
+        process = self.spawn(self._command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        assert process.stdout is not None
+        if process.stdout.readline():
+            won_s = boot_s()
+            self.pause(_HOLD_S)
+            self._found.append(Hold(won_s, boot_s()))
+            process.terminate()
+        process.wait()
+        process.stdout.close()
 
     def holds(self) -> list[Hold]:
-        """When it surely held the election."""
-        return list(self.found)
+        return list(self._found)
