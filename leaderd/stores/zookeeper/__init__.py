@@ -2,11 +2,11 @@
 
 ::
 
-    store ──► session ──► contest (one election) ──► paths (names, order, marks: pure)
+    store ──► session ──► contest (one election) ──► entry (our node), mark, roster ──► paths (names, order: pure)
                  │            │
-                 └────────────┴──► transport ──► kazoo's threads
+                 └────────────┴──► transport ──► connection (kazoo's thread)
 
-``transport`` is the only file that knows kazoo's threads and its private parts; everything else runs on the event loop.
+`transport` and `connection` are the only files that know kazoo's thread and its private parts; all else runs on the event loop.
 """
 
 from leaderd.stores.zookeeper.store import ZooKeeperStore

@@ -1,7 +1,9 @@
 """Our part in one election, in one session: enter the queue, watch the predecessor, claim when first, leave.
 
 Rule 1: being first is concluded from a list, or from the deletion of the only node before ours in the last list. Once first, always
-first: a later node has a higher sequence number while the directory exists, and it exists while our node is in it.
+first: ours has a sequence number of ten digits (checked), whose order as text is that of the numbers; every node that is made later
+has a higher one for as long as the directory exists; and the directory, which Curator lets vanish when empty, so that numbers begin
+anew, exists as long as our node is in it. After 2^31 creations numbers turn negative and sort first: such an entry never leads.
 Rule 2: leadership is never concluded here: `Claimed` reports a `multi` that a quorum applied.
 Rule 3: commands of one election are carried out one at a time, in their order.
 """
@@ -16,43 +18,36 @@ from kazoo.protocol.states import EventType
 
 from leaderd.election.events import Claimed, Contender, Elected, EntryGone, Queued, QueueSeen, StandFailed, Withdrawn
 from leaderd.election.problems import Outcome, Problem, Reason
-from leaderd.stores.zookeeper import paths
-from leaderd.stores.zookeeper.errors import problem_of
+from leaderd.stores.zookeeper import entry, paths
+from leaderd.stores.zookeeper.errors import SKIPPED, RefusedError, problem_of
+from leaderd.stores.zookeeper.mark import Mark
+from leaderd.stores.zookeeper.roster import Roster
 
 if TYPE_CHECKING:
     from leaderd.stores.zookeeper.session import Session
 
-_SHOWN = 64
-"""How many contenders are shown at most."""
-_NAMES_PER_LOOK = 8
-"""How many unknown contenders' names are read per look: a queue of a hundred must not cost a hundred reads at once."""
-
-
-class Refused(Exception):
-    """Standing cannot go on, for a reason that is no failed call."""
-
-    def __init__(self, reason: Reason, detail: str) -> None:
-        super().__init__(detail)
-        self.problem = Problem(Outcome.FAILED, reason, detail)
-
 
 class Contest:
-    """Our part in one election. `token` is the czxid of our node while we have one."""
+    """Our part in one election. `token` is the czxid of our node while we have one.
+
+    `stale`: the last look failed, so that somebody's leaving may have been missed.
+    """
 
     def __init__(self, session: Session, place: paths.Place) -> None:
         self.place = place
         self.token: int | None = None
         self.node: str | None = None
+        self.stale = False
         self._session = session
+        self._proven = -1
+        self._own_watched = False
+        self._client = session.client
+        self._mark = Mark(session.client, place.mark)
+        self._roster = Roster(session.client, place, self._show)
         self._prefix: str | None = None
-        self._mark = 0
-        self._mark_version = -1
         self._elected = False
         self._before: list[str] = []
         self._watched: str | None = None
-        self._own_watched = False
-        self._names: dict[str, Contender] = {}
-        self._shown: tuple[Contender, ...] = ()
         self._one_at_a_time = asyncio.Lock()
         self._looking = False
         self._look_again = False
@@ -61,15 +56,16 @@ class Contest:
 
     async def stand(self) -> None:
         """Carry out `Stand`."""
-        session = self._session
         async with self._one_at_a_time:
             try:
-                async with asyncio.timeout(session.call_s * 2):
+                async with asyncio.timeout(self._session.call_s * 2):
                     await self._enter()
-            except (kz.KazooException, TimeoutError) as error:
-                self._fail(problem_of(error, f"standing in {self.place.directory}"))
-            except Refused as refused:
-                await self._give_up(refused.problem)
+            except (kz.KazooException, TimeoutError, RefusedError) as error:
+                problem = problem_of(error, f"standing in {self.place.directory}")
+                if problem.outcome is Outcome.UNKNOWN:
+                    self._fail(problem)
+                else:
+                    await self._give_up(problem)
 
     async def claim(self, token: int, mark: int) -> None:
         """Carry out `Claim`: our node exists, and the mark is what we read; raise it. One proposal to the quorum."""
@@ -81,10 +77,10 @@ class Contest:
             # Safety: see test_a_claim_while_waiting_is_refused
             if not self._elected:
                 return await self._give_up(Problem(Outcome.FAILED, Reason.STORE_ERROR, f"{node} is not the first in its queue"))
-            if mark != self._mark:
-                session.emit(Elected(session.epoch, self.place.election, token, self._mark))
+            if mark != self._mark.value:
+                session.emit(Elected(session.epoch, self.place.election, token, self._mark.value))
                 return None
-            version, sent_at_s = self._mark_version, session.now_s()
+            version, sent_at_s = self._mark.version, session.now_s()
 
             def build(multi: Any) -> None:  # noqa: ANN401 - kazoo is untyped
                 # Safety: see test_claim_without_reverifying_the_own_key
@@ -94,45 +90,64 @@ class Contest:
 
             try:
                 async with asyncio.timeout(session.call_s):
-                    own, raised = await session.client.multi(build)
-                    await self._claim_answered(own, raised, token, sent_at_s)
+                    await self._claim_answered(await self._client.multi(build), token, sent_at_s)
             except (kz.KazooException, TimeoutError) as error:
                 problem = problem_of(error, f"claiming {self.place.directory}")
                 self._fail(Problem(Outcome.UNKNOWN, problem.reason, problem.detail))
-            except Refused as refused:
+            except RefusedError as refused:
                 await self._give_up(refused.problem)
 
     async def withdraw(self, token: int | None) -> None:
         """Carry out `Withdraw`. The node's name is ours alone (uuid and sequence), so deleting it by name cannot free another's."""
-        session = self._session
         async with self._one_at_a_time:
             problem = None
             # Safety: see test_unconditional_release
             if token is None or token == self.token or self.token is None:
                 problem = await self._leave()
-            session.emit(Withdrawn(session.epoch, self.place.election, problem))
+            self._session.emit(Withdrawn(self._session.epoch, self.place.election, problem))
 
     async def raise_mark(self, mark: int) -> None:
         """Carry out `RaiseMark`."""
         try:
             async with asyncio.timeout(self._session.call_s * 2):
-                for _ in range(3):
-                    await self._read_mark()
-                    if self._mark >= mark:
-                        return
-                    await self._session.client.multi(
-                        lambda m: m.set_data(self.place.mark, paths.mark_text(mark), self._mark_version)
-                    )
-        except (kz.KazooException, TimeoutError, Refused):
+                await Mark(self._client, self.place.mark).raise_to(mark)
+        except (kz.KazooException, TimeoutError, RefusedError):
             return  # best effort; who needs the mark asks again
 
     # ---- what the session tells
 
-    async def reconnected(self) -> None:
-        """Watches are gone and the world may have moved on: compare our node's owner with our session, and look again."""
+    def unproven(self) -> bool:
+        """Whether our node may have become another's since we saw that it is our session's: the connection was lost since."""
+        return self.node is not None and self._proven != self._session.connection
+
+    def disconnected(self) -> None:
+        """Watches are gone, and the world may move on."""
         self._watched, self._own_watched = None, False
-        if self.token is not None:
-            await self.look()
+        self._mark.forget_watch()
+
+    async def prove_owner(self) -> None:
+        """Have the server show that our node is our session's, and have it tell when it goes. Else our entry is gone."""
+        node, connection = self.node, self._session.connection
+        if node is None:
+            return
+        self._own_watched = True
+        try:
+            data, stat = await self._client.get(node, self._own_changed)
+        except kz.NoNodeError:
+            if node == self.node:
+                self._gone("our node is gone")
+            return
+        except BaseException:
+            self._own_watched = self._own_watched and node != self.node  # whether the watch was set is not known
+            raise
+        if node != self.node:
+            return  # left meanwhile
+        # Safety: see test_ownership_by_name
+        if stat.ephemeralOwner != self._session.id or stat.czxid != self.token:
+            self._gone("our node belongs to somebody else")
+            return
+        self._proven = connection
+        self._roster.know(node.rpartition("/")[2], data, stat, self._session.id)
 
     async def look(self) -> None:
         """Read the queue, and conclude. State is level-triggered: whatever was missed, the next look finds."""
@@ -145,11 +160,12 @@ class Contest:
                 self._look_again = False
                 async with asyncio.timeout(self._session.call_s):
                     await self._look(self.node)
-        except (kz.NoAuthError, Refused) as error:
-            problem = error.problem if isinstance(error, Refused) else problem_of(error, f"watching {self.place.directory}")
-            self._session.spawn(self._give_up_waiting(problem))
+            self.stale = False
+        except (kz.NoAuthError, RefusedError) as error:
+            self._session.spawn(self._give_up_waiting(problem_of(error, f"watching {self.place.directory}")))
         except (kz.KazooException, TimeoutError):
-            self._watched, self._own_watched = None, False  # whether they were set is not known; the next renewal looks again
+            self.stale = True  # the next renewal, or the reconnection, looks again
+            self._watched = None  # whether it was set is not known
         finally:
             self._looking = False
 
@@ -161,86 +177,39 @@ class Contest:
     # ---- entering
 
     async def _enter(self) -> None:
-        session, client = self._session, self._session.client
+        session = self._session
         if self._prefix is not None:  # an earlier attempt of this session may have left a node
             left = await self._leave()
             if left is not None:
                 return self._fail(left)
         self._forget()
         prefix = self._prefix = paths.new_prefix()
-        found = None
-        while found is None:
-            try:
-                found = await client.create(self.place.node(prefix), session.value, candidate=True)
-            except kz.NoNodeError:
-                # The directory is not there (any more): Curator makes it as a container, which the server removes when empty.
-                await self._make(self.place.directory)
-            except kz.ConnectionLoss:
-                # Whether it was created is not known: once connected again, look for it by its uuid (Curator's "protection").
-                found = await self._find(prefix)
-        self.node = str(found[0])
-        self.token = int(found[1].czxid)
-        await self._read_mark()
+        self.node, self.token = await entry.make(self._client, self.place, prefix, session.value, session.id)
+        self._proven = session.connection
+        # Safety: see test_a_negative_sequence_number_never_leads
+        if not paths.is_in_sequence(self.node):
+            detail = f"{self.node}: sequence numbers have run over; delete {self.place.directory} while nobody stands in it"
+            raise RefusedError(Reason.STORE_ERROR, detail)
         session.emit(Queued(session.epoch, self.place.election, self.token))
         session.spawn(self.look())
         return None
 
-    async def _find(self, prefix: str) -> tuple[str, Any] | None:
-        """Our node with that prefix, if there is one. The server catches up with its leader first, else it might not know yet."""
-        client = self._session.client
-        try:
-            await client.sync(self.place.directory)
-            names = await client.children(self.place.directory)
-        except kz.NoNodeError:
-            return None
-        for name in names:
-            if name.startswith(prefix):
-                _, stat = await client.get(self.place.node(name))
-                if stat.ephemeralOwner == self._session.id:
-                    return self.place.node(name), stat
-        return None
-
-    async def _make(self, path: str) -> None:
-        try:
-            await self._session.client.create(path, b"")
-        except kz.NodeExistsError:
-            pass
-
-    async def _read_mark(self) -> None:
-        client = self._session.client
-        try:
-            data, stat = await client.get(self.place.mark)
-        except kz.NoNodeError:
-            try:
-                await client.create(self.place.mark, paths.mark_text(0))
-            except kz.NodeExistsError:
-                pass
-            data, stat = await client.get(self.place.mark)
-        mark = paths.parse_mark(data)
-        if mark is None:
-            raise Refused(Reason.FOREIGN_ENTRY, f"{self.place.mark} holds {paths.name_text(data)[:40]!r}, not a high-water mark")
-        self._mark, self._mark_version = mark, int(stat.version)
-
     # ---- looking
 
     async def _look(self, node: str) -> None:
-        session, client = self._session, self._session.client
-        if not self._own_watched:
-            self._own_watched = True
-            try:
-                _, stat = await client.get(node, self._own_changed)
-            except kz.NoNodeError:
-                return self._gone("our node is gone")
-            # Safety: see test_ownership_by_name
-            if stat.ephemeralOwner != session.id:
-                return self._gone("our node belongs to another session")
+        """One round of requests, all sent at once, then one to watch the predecessor if it has changed."""
+        listed = self._client.children(self.place.directory)
+        asked = [] if self._own_watched else [self.prove_owner()]
+        if not self._elected and (self._mark.version < 0 or (not self._mark.fresh and self._watched is None)):
+            asked.append(self._mark.read())
+        await asyncio.gather(*asked)
         try:
-            names = paths.in_order(await client.children(self.place.directory))
+            names = paths.in_order(await listed)
         except kz.NoNodeError:
-            return self._gone("the election's directory is gone")
+            return self._gone("the election's directory is gone") if node == self.node else None
         own = node.rpartition("/")[2]
         if node != self.node:
-            return None  # left meanwhile
+            return None  # gone, or left, meanwhile
         if own not in names:
             return self._gone("our node is gone")
         self._before = names[: names.index(own)]
@@ -249,34 +218,36 @@ class Contest:
         elif self._before[-1] != self._watched and not await self._watch(self._before[-1]):
             self._look_again = True  # it went between the list and the watch
             return None
-        await self._learn_names(names)
+        if len(self._before) == 1 and not self._mark.fresh:
+            await self._mark.read(watch=True)  # the next in line, and nobody else, is told of changes: it claims without asking
+        await self._roster.learn(names, self._session.id)
         return None
 
     def _become_first(self) -> None:
         if not self._elected and self.token is not None:
             self._elected = True
-            self._session.emit(Elected(self._session.epoch, self.place.election, self.token, self._mark))
+            self._session.emit(Elected(self._session.epoch, self.place.election, self.token, self._mark.value))
 
     async def _watch(self, name: str) -> bool:
         """Watch the node right before ours, and nobody else's (no herd); False when it is gone already."""
         self._watched = name
         try:
-            data, stat = await self._session.client.get(self.place.node(name), lambda event: self._before_changed(name, event))
+            data, stat = await self._client.get(self.place.node(name), lambda event: self._before_changed(name, event))
         except kz.NoNodeError:
             self._watched = None
             return False
-        if stat.ephemeralOwner == 0:
+        if stat.ephemeralOwner in paths.NO_SESSION:
             detail = f"{self.place.node(name)} is no candidate's (it belongs to no session); nobody can lead before it is removed"
-            raise Refused(Reason.FOREIGN_ENTRY, detail)
-        self._know(name, data, stat)
+            raise RefusedError(Reason.FOREIGN_ENTRY, detail)
+        self._roster.know(name, data, stat, self._session.id)
         return True
 
     def _before_changed(self, name: str, event: Any) -> None:  # noqa: ANN401
         if self._watched != name or event.type == EventType.NONE:
             return  # not watched any more, or the connection was lost: `reconnected` looks
         self._watched = None
-        if event.type == EventType.DELETED and self._before == [name]:
-            self._become_first()
+        if event.type == EventType.DELETED and self._before == [name] and self._mark.fresh:
+            self._become_first()  # no round trip between the news and the claim
         self._session.spawn(self.look())
 
     def _own_changed(self, event: Any) -> None:  # noqa: ANN401
@@ -289,42 +260,25 @@ class Contest:
         else:
             self._session.spawn(self.look())
 
-    async def _learn_names(self, names: list[str]) -> None:
-        """Who stands here, for `status`; names are read once per node."""
-        self._names = {name: known for name, known in self._names.items() if name in names}
-        unknown = [name for name in names[:_SHOWN] if name not in self._names]
-        for name in unknown[:_NAMES_PER_LOOK]:
-            try:
-                data, stat = await self._session.client.get(self.place.node(name))
-            except kz.KazooException:
-                continue
-            self._know(name, data, stat)
-        shown = tuple(self._names[name] for name in names[:_SHOWN] if name in self._names)
-        first_known = bool(names) and names[0] in self._names
-        if shown != self._shown:
-            self._shown = shown
-            self._session.emit(QueueSeen(self._session.epoch, self.place.election, shown, first_known))
+    def _show(self, contenders: tuple[Contender, ...], first_known: bool) -> None:
+        self._session.emit(QueueSeen(self._session.epoch, self.place.election, contenders, first_known))
 
-    def _know(self, name: str, data: bytes, stat: Any) -> None:  # noqa: ANN401
-        own = stat.ephemeralOwner == self._session.id
-        self._names[name] = Contender(paths.name_text(data), own, int(stat.czxid))
+    # ---- claiming, leaving
 
-    # ---- leaving
-
-    async def _claim_answered(self, own: object, raised: object, token: int, sent_at_s: float) -> None:
+    async def _claim_answered(self, results: list[Any], token: int, sent_at_s: float) -> None:
         session = self._session
-        if not isinstance(own, Exception) and not isinstance(raised, Exception):
-            self._mark, self._mark_version = token, self._mark_version + 1
+        failed = [result for result in results if isinstance(result, Exception)]
+        telling = [error for error in failed if not isinstance(error, SKIPPED)]
+        if len(results) == 2 and not failed:
+            self._mark.raised(token)
             session.emit(Claimed(session.epoch, self.place.election, token, sent_at_s))
-        elif isinstance(own, kz.NoNodeError):
+        elif len(results) == 2 and isinstance(results[0], kz.NoNodeError):
             self._gone("our node is gone")
-        elif isinstance(raised, kz.BadVersionError | kz.NoNodeError):
-            await self._read_mark()
-            session.emit(Elected(session.epoch, self.place.election, token, self._mark))
+        elif telling and isinstance(telling[0], kz.BadVersionError | kz.NoNodeError):
+            await self._mark.read()
+            session.emit(Elected(session.epoch, self.place.election, token, self._mark.value))
         else:
-            telling = (kz.RolledBackError, kz.RuntimeInconsistency)
-            failed = [e for e in (own, raised) if isinstance(e, Exception) and not isinstance(e, telling)]
-            raise failed[0] if failed else kz.RuntimeInconsistency
+            raise telling[0] if telling else kz.RuntimeInconsistency
 
     async def _leave(self) -> Problem | None:
         """Take our node out; None when it is certain that none of ours is left."""
@@ -334,14 +288,7 @@ class Contest:
             return None
         try:
             async with asyncio.timeout(self._session.call_s):
-                if node is None:
-                    found = await self._find(prefix)
-                    node = found[0] if found is not None else None
-                if node is not None:
-                    try:
-                        await self._session.client.delete(node)
-                    except kz.NoNodeError:
-                        pass
+                await entry.remove(self._client, self.place, prefix, node, self._session.id)
         except kz.SessionExpiredError:
             return None  # ephemeral: it goes with the session
         except (kz.KazooException, TimeoutError) as error:
@@ -362,11 +309,11 @@ class Contest:
 
     def _forget(self) -> None:
         self.node, self.token, self._elected = None, None, False
-        self._before, self._watched, self._own_watched = [], None, False
-        self._shown = ()
+        self._before, self._watched, self._own_watched, self.stale = [], None, False, False
+        self._roster.forget()
 
     def _gone(self, what: str) -> None:
-        if self.token is None and self.node is None and self._prefix is None:
+        if self.node is None and self._prefix is None:
             return
         self._forget()
         self._prefix = None

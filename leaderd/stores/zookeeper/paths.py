@@ -7,11 +7,15 @@ Layout and order are Apache Curator's (LockInternals, StandardLockInternalsDrive
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 LOCK_NAME = "lock-"
+NO_SESSION = (0, -(2**63))
+"""What `ephemeralOwner` is for a persistent node and for a container: nobody's session ends, so nobody makes it go away."""
+_IN_SEQUENCE = re.compile(r".*lock-[0-9]{10}", re.DOTALL)
 _MARK_DIGITS = 20
 _NAME_LIMIT = 255
 
@@ -44,6 +48,11 @@ def sort_key(name: str) -> str:
     """What Curator's `standardFixForSorting` compares."""
     _, found, rest = name.rpartition(LOCK_NAME)
     return rest if found else name
+
+
+def is_in_sequence(name: str) -> bool:
+    """Whether the server's sequence number has ten digits, as long as it is not negative: text order is creation order then."""
+    return _IN_SEQUENCE.fullmatch(name) is not None
 
 
 def in_order(names: Iterable[str]) -> list[str]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
 
 from kazoo import exceptions as kz
 
@@ -14,14 +14,14 @@ from leaderd.election.problems import Outcome, Problem, Reason
 from leaderd.stores.base import NowS
 from leaderd.stores.zookeeper import paths, transport
 from leaderd.stores.zookeeper.contest import Contest
-from leaderd.stores.zookeeper.errors import problem_of
+from leaderd.stores.zookeeper.errors import SKIPPED, BadAnswerError, problem_of
 
-_SKIPPED = (kz.RolledBackError, kz.RuntimeInconsistency)
-"""What a failed `multi` answers for operations before and after the one that failed."""
+T = TypeVar("T")
+_GONE = "ZooKeeper ended the session: expired, or closed by somebody else"
 
 
 class Session:
-    """A session from its first connection attempt to its close."""
+    """A session from its first connection attempt to its close. `connection` counts the losses of its connection."""
 
     def __init__(
         self,
@@ -34,13 +34,15 @@ class Session:
         crashed: Callable[[BaseException], None],
         make_client: Callable[[Callable[[str], None]], transport.Client],
     ) -> None:
+        """Raises what `make_client` raises."""
         self.epoch = epoch
         self.value = instance.encode()
         self.now_s = now_s
         self.call_s = max(ttl_s / 6.0, 0.5)
-        self._open_s = max(ttl_s / 3.0, 1.0)
         self.id = 0
-        self._ttl_s = ttl_s
+        self.connection = 0
+        self._open_s = max(ttl_s / 3.0, 1.0)
+        self._patience_s = max(ttl_s / 5.0, 0.5)
         self._path = path
         self._base = f"/{path}" if path else "/"
         self._sink = sink
@@ -49,9 +51,11 @@ class Session:
         self._turn = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
-        self._gone = False
-        self._connected = asyncio.Event()
-        self._suspended = False
+        self._ended: Problem | None = None
+        self._opened = False
+        self._cuts = 0
+        self._up_since_s: float | None = None
+        self._let_in = asyncio.Event()
         self.client = make_client(self._state_changed)
 
     # ---- what the contests use
@@ -68,7 +72,7 @@ class Session:
             return
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(self._task_done)
 
     async def look(self) -> None:
         """A node of ours vanished: ask at once whether the session went with it."""
@@ -81,17 +85,25 @@ class Session:
         self.client.start()
         try:
             async with asyncio.timeout(self._open_s):
-                await self._connected.wait()
-        except TimeoutError:
-            self.emit(SessionFailed(self.epoch, self._why_not_open()))
+                await self._let_in.wait()
+                if self._ended is None:
+                    await self.client.exists(self._base)  # answered after the credentials were looked at
+        except (kz.KazooException, TimeoutError) as error:
+            problem = self._ended or self.client.trouble
+            if problem is None and isinstance(error, kz.KazooException):
+                problem = problem_of(error, f"opening a session on {', '.join(self.client.endpoints)}")
+            self._ended = problem or self._nobody()
+        granted = self.client.granted
+        if self._ended is None and granted is None:
+            # Safety: see test_kazoo_is_still_as_we_know_it
+            self._ended = Problem(Outcome.FAILED, Reason.TTL_REFUSED, "the negotiated session timeout is not known")
+        if self._ended is not None or granted is None:
+            self.emit(SessionFailed(self.epoch, self._ended or self._nobody()))
             return
-        granted_s, asked_at_s = self.client.negotiated_s, self.client.asked_at_s
-        if granted_s is None or asked_at_s is None:
-            problem = Problem(Outcome.FAILED, Reason.TTL_REFUSED, "the negotiated session timeout is not known")
-            self.emit(SessionFailed(self.epoch, problem))
-            return
-        self.id = self.client.session_id
-        self.emit(SessionOpened(self.epoch, asked_at_s, granted_s))
+        self.id = granted.session
+        self._opened = True
+        # Safety: see test_asked_timeout_instead_of_negotiated
+        self.emit(SessionOpened(self.epoch, granted.asked_at_s, granted.ttl_s))
 
     def submit(self, command: Renew | Stand | Claim | Withdraw | RaiseMark) -> None:
         """Carry out one command."""
@@ -118,6 +130,7 @@ class Session:
 
     async def _renew(self, entries: tuple[Entry, ...]) -> None:
         sent_at_s = self.now_s()
+        before_s = self._ttl_s()
         lost = await self._prove(entries)
         if isinstance(lost, Problem):
             if lost.reason is not Reason.SESSION_GONE:
@@ -127,62 +140,101 @@ class Session:
             if entry.election in lost:
                 self._contest(entry.election).lost(entry.token)
         owned = frozenset(entry.election for entry in entries) - lost
-        self.emit(Renewed(self.epoch, sent_at_s, self.client.negotiated_s or 0.0, owned, lost))
-        await self._look_at_next()
+        # A reconnection negotiates anew, and which of the two the timekeeper took is not known.
+        self.emit(Renewed(self.epoch, sent_at_s, min(before_s, self._ttl_s()), owned, lost))
+        await self._look_at_one()
 
     async def _prove(self, entries: tuple[Entry, ...]) -> frozenset[str] | Problem:
-        """Have a quorum say which of `entries` are gone. Waits for as long as the connection is silent, and asks only once.
+        """Have a quorum say which of `entries` are gone.
 
         A `multi` of nothing but checks gets a transaction number and is proposed like a write, also when a check fails; pings and
-        reads are answered by the nearest server from memory, also by one that was cut off. Repeated requests would switch off
-        kazoo's detection of dead connections.
+        reads are answered by the nearest server from memory, also by one that was cut off.
         """
-        gone = {entry.election for entry in entries if self._contest(entry.election).token != entry.token}
-        asked = [(e.election, node) for e in entries if (node := self._contest(e.election).node) and e.election not in gone]
-        while True:
-            nodes = [node for _, node in asked] or [self._base]
-
-            def build(multi: Any, nodes: list[str] = nodes) -> None:  # noqa: ANN401 - kazoo is untyped
-                for node in nodes:
-                    multi.check(node, -1)
-
-            try:
-                # Safety: see test_heartbeat_without_quorum_check
-                results = await self.client.multi(build)
-            except kz.KazooException as error:
-                problem = problem_of(error, "renewing")
-                if problem.reason is Reason.SESSION_GONE:
-                    self._end(problem)
-                return problem
-            # Safety: see test_no_stale_session_check
-            if self.client.session_id != self.id:
-                problem = Problem(Outcome.FAILED, Reason.SESSION_GONE, "the session expired; the client has another one")
+        # Safety: see test_ownership_by_name
+        mine = {e.election: contest for e in entries if (contest := self._contest(e.election)).token == e.token}
+        gone = {entry.election for entry in entries} - mine.keys()
+        try:
+            while True:
+                unproven = [contest.prove_owner() for contest in mine.values() if contest.unproven()]
+                if unproven:
+                    await self._answered(asyncio.gather(*unproven))
+                asked = [(election, node) for election, contest in mine.items() if (node := contest.node) is not None]
+                gone |= mine.keys() - {election for election, _ in asked}
+                failed = await self._check([node for _, node in asked] or [self._base])
+                # Safety: see test_no_stale_session_check
+                if self._ended is not None:
+                    return self._ended
+                # Safety: see test_after_a_reconnection_the_owner_is_compared
+                if any(contest.unproven() for contest in mine.values()):
+                    continue
+                if failed is None or not asked:
+                    return frozenset(gone)  # with nothing of ours to check, any answer is the quorum's
+                at, error = failed
+                if not isinstance(error, kz.NoNodeError):
+                    return problem_of(error, f"checking {asked[at][1]}")
+                gone.add(asked[at][0])
+                del mine[asked[at][0]]
+        except kz.KazooException as error:
+            problem = problem_of(error, "renewing")
+            if problem.reason is Reason.SESSION_GONE:
                 self._end(problem)
-                return problem
-            failed = [i for i, result in enumerate(results) if isinstance(result, Exception) and not isinstance(result, _SKIPPED)]
-            if not failed or not asked:
-                return frozenset(gone)  # with nothing of ours to check, any answer is the quorum's
-            first = results[failed[0]]
-            if not isinstance(first, kz.NoNodeError):
-                return problem_of(first, f"checking {asked[failed[0]][1]}")
-            gone.add(asked.pop(failed[0])[0])
+            return problem
 
-    async def _look_at_next(self) -> None:
-        """Each renewal looks at one queue, in turn: what a lost watch event would have told is known a few periods later."""
+    async def _check(self, nodes: list[str]) -> tuple[int, Exception] | None:
+        """Propose that all `nodes` exist; the first one that does not, and the server's word on it."""
+
+        def build(multi: Any) -> None:  # noqa: ANN401 - kazoo is untyped
+            for node in nodes:
+                multi.check(node, -1)
+
+        # Safety: see test_heartbeat_without_quorum_check
+        results = await self._answered(self.client.multi(build))
+        self._cuts = 0
+        if len(results) != len(nodes):
+            raise BadAnswerError(f"{len(results)} results of {len(nodes)} checks")
+        failed = [(i, r) for i, r in enumerate(results) if isinstance(r, Exception)]
+        telling = [(i, error) for i, error in failed if not isinstance(error, SKIPPED)]
+        return next(iter(telling or failed), None)
+
+    async def _answered(self, asked: Awaitable[T]) -> T:
+        """Wait for an answer for as long as it takes, but not on a connection that has fallen silent: that one is given up.
+
+        Each request makes kazoo believe that the connection lives: a silent one it would keep for 2/3 of the ttl or, with further
+        requests, for ever. The request is never repeated here; on a connection that was given up it fails. Patience doubles each
+        time, lest a store that is merely slow never get to answer.
+        """
+        future = asyncio.ensure_future(asked)  # noqa: TID251 - awaited right here
+        patience_s = self._patience_s * 2**self._cuts
+        asked_at_s = self.now_s()
+        try:
+            while not future.done():
+                await asyncio.wait({future}, timeout=patience_s)
+                silent_s = self.now_s() - max(asked_at_s, self._up_since_s or 0.0)
+                if not future.done() and self._up_since_s is not None and silent_s >= patience_s:
+                    self._cuts = min(self._cuts + 1, 8)
+                    self._up_since_s = None
+                    self.client.cut()
+            return await future
+        finally:
+            future.cancel()
+
+    async def _look_at_one(self) -> None:
+        """Each renewal looks at one queue: one whose last look failed, else in turn. State is level-triggered."""
         contests = [contest for contest in self._contests.values() if contest.node is not None]
         if contests:
             self._turn += 1
-            await contests[self._turn % len(contests)].look()
+            stale = next((contest for contest in contests if contest.stale), None)
+            await (stale or contests[self._turn % len(contests)]).look()
 
     # ---- inside
 
-    def _why_not_open(self) -> Problem:
-        last, where = self.client.last_word, ", ".join(self.client.endpoints)
-        if "invalid" in last:
-            detail = f"{where}: what answers there is not ZooKeeper ({last})"
-            return Problem(Outcome.FAILED, Reason.WRONG_PROTOCOL, detail)
-        detail = f"{where}: no ZooKeeper server let us in within {self._open_s:g} s" + (f"; last: {last}" if last else "")
-        return Problem(Outcome.UNKNOWN, Reason.STORE_UNREACHABLE, detail)
+    def _ttl_s(self) -> float:
+        granted = self.client.granted
+        return granted.ttl_s if granted is not None else 0.0
+
+    def _nobody(self) -> Problem:
+        where = ", ".join(self.client.endpoints)
+        return Problem(Outcome.UNKNOWN, Reason.STORE_UNREACHABLE, f"{where}: no server let us in within {self._open_s:g} s")
 
     def _contest(self, election: str) -> Contest:
         if election not in self._contests:
@@ -193,33 +245,34 @@ class Session:
         if self._closed:
             return
         if state == transport.CONNECTED:
-            self._on_connected()
+            self._up_since_s = self.now_s()
+            if self._opened:
+                self.emit(Connected(self.epoch))
+                for contest in self._contests.values():
+                    self.spawn(contest.look())
+            self._let_in.set()
         elif state == transport.SUSPENDED:
-            self._suspended = True
-            last = self.client.last_word or "no answer"
-            self.emit(Disconnected(self.epoch, Problem(Outcome.UNKNOWN, Reason.STORE_UNREACHABLE, f"connection lost: {last}")))
-        elif state == transport.LOST and self._connected.is_set():
-            self._end(
-                Problem(Outcome.FAILED, Reason.SESSION_GONE, "ZooKeeper ended the session: expired, or closed by somebody else")
-            )
-
-    def _on_connected(self) -> None:
-        if not self._connected.is_set():
-            self._connected.set()
-        elif self.id and self.client.session_id != self.id:
-            self._end(Problem(Outcome.FAILED, Reason.SESSION_GONE, "the session expired while the connection was lost"))
-        elif self._suspended:
-            self._suspended = False
-            self.emit(Connected(self.epoch))
+            self._up_since_s = None
+            self.connection += 1
             for contest in self._contests.values():
-                self.spawn(contest.reconnected())
+                contest.disconnected()
+            if not self._opened:
+                return
+            detail = f"connection lost: {self.client.last_word or 'no answer'}"
+            self.emit(Disconnected(self.epoch, Problem(Outcome.UNKNOWN, Reason.STORE_UNREACHABLE, detail)))
+        elif state == transport.LOST:
+            trouble = self.client.trouble
+            refused = trouble if trouble is not None and trouble.reason is Reason.AUTH_FAILED else None
+            self._end(refused or Problem(Outcome.FAILED, Reason.SESSION_GONE, _GONE))
+            self._let_in.set()
 
     def _end(self, problem: Problem) -> None:
-        if not self._gone:
-            self._gone = True
-            self.emit(SessionGone(self.epoch, problem))
+        if self._ended is None:
+            self._ended = problem
+            if self._opened:
+                self.emit(SessionGone(self.epoch, problem))
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _task_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._crashed(error)

@@ -75,7 +75,9 @@ class ZooKeeperStore:
             self._put_away(self._session, end=True)
 
         def make_client(on_state: Callable[[str], None]) -> Client:
-            return Client(self._address, self._credentials, self._tls, command.ttl_s, self._now_s, self.traffic, on_state)
+            return Client(
+                self._address, self._credentials, self._tls, command.ttl_s, self._now_s, self.traffic, on_state, self._crashed
+            )
 
         try:
             session = Session(
@@ -88,8 +90,9 @@ class ZooKeeperStore:
                 self._crashed,
                 make_client,
             )
-        except OSError as error:
-            detail = f"cannot read {error.filename}: {error.strerror}"
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "not UTF-8"
+            detail = f"cannot read {self._credentials.password_file}: {why}"
             problem = Problem(Outcome.FAILED, Reason.AUTH_FAILED, detail)
             asyncio.get_running_loop().call_soon(self._emit, SessionFailed(command.epoch, problem))
             return

@@ -1,80 +1,37 @@
 # ruff: noqa: ANN401 - kazoo is untyped, and this is where it ends
-"""kazoo as session and transport: one client per session, its threads bridged to the event loop, its traps closed.
-
-What is private to kazoo and used here nevertheless: the connection handler and its `_invoke`, because the negotiated timeout is
-told to nobody else. `kazoo>=2.11,<2.12` is pinned for that, and `test_the_negotiated_timeout_is_known` guards it.
-"""
+"""One kazoo client for one session, as the event loop sees it: calls that give futures, states that arrive as callbacks."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 import threading
 from collections.abc import Callable
 from typing import Any
 
 from kazoo.client import KazooClient, TransactionRequest
-from kazoo.handlers.threading import SequentialThreadingHandler
-from kazoo.protocol.connection import ConnectionHandler
-from kazoo.protocol.serialization import Connect
+from kazoo.exceptions import KazooException
+from kazoo.protocol.serialization import CloseInstance
 from kazoo.protocol.states import KazooState
-from kazoo.retry import KazooRetry
 from kazoo.security import CREATOR_ALL_ACL, READ_ACL_UNSAFE
 
+from leaderd.election.problems import Problem
 from leaderd.stores.address import Credentials, StoreAddress, Tls
 from leaderd.stores.base import NowS, Traffic
+from leaderd.stores.zookeeper.connection import Connection, Granted, Handler, LastWord
+from leaderd.stores.zookeeper.errors import SILENT, BadAnswerError
 
-MIN_CONNECT_S = 0.5
 SUSPENDED = KazooState.SUSPENDED
 CONNECTED = KazooState.CONNECTED
 LOST = KazooState.LOST
-
-
-class _LastWord(logging.Handler):
-    """Keeps the last warning of kazoo's connection loop: it says why nobody lets us in. Nothing of it is logged."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.text = ""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.text = record.getMessage().splitlines()[0][:200]
-
-
-class _Handler(SequentialThreadingHandler):  # type: ignore[misc]
-    """kazoo lets a connection attempt to a silent host take the whole session timeout; then no other host is tried in time."""
-
-    def __init__(self, connect_s: float) -> None:
-        super().__init__()
-        self._connect_s = connect_s
-
-    def create_connection(self, *args: Any, **kwargs: Any) -> Any:
-        kwargs["timeout"] = min(kwargs.get("timeout") or self._connect_s, self._connect_s)
-        return super().create_connection(*args, **kwargs)
-
-
-class _Connection(ConnectionHandler):  # type: ignore[misc]
-    """Keeps what the server granted, and when it was asked."""
-
-    def __init__(self, client: KazooClient, retry: KazooRetry, logger: logging.Logger, now_s: NowS) -> None:
-        super().__init__(client, retry, logger=logger)
-        self._now_s = now_s
-        self.negotiated_ms: int | None = None
-        self.asked_at_s: float | None = None
-
-    def _invoke(self, timeout: float, request: Any, xid: int | None = None) -> Any:
-        if not isinstance(request, Connect):
-            return super()._invoke(timeout, request, xid)
-        asked_at_s = self._now_s()
-        result = super()._invoke(timeout, request, xid)
-        if result[0].time_out > 0:
-            self.asked_at_s, self.negotiated_ms = asked_at_s, int(result[0].time_out)
-        return result
+_MIN_CONNECT_S = 0.5
+_CLOSE_S = 1.0
+"""How long the server may take to confirm the end of a session before we leave it to its timeout."""
+_CUT_EVERY_S = 0.05
 
 
 class Client:
-    """One kazoo client for one session. Everything but the kazoo threads themselves happens on the event loop."""
+    """One kazoo client. Its thread posts to the event loop and does nothing else there."""
 
     def __init__(
         self,
@@ -85,68 +42,62 @@ class Client:
         now_s: NowS,
         traffic: Traffic,
         on_state: Callable[[str], None],
+        on_crash: Callable[[BaseException], None],
     ) -> None:
-        """Raises `OSError` when a secret cannot be read."""
+        """Raises `OSError` or `UnicodeDecodeError` when a secret cannot be read."""
         self.endpoints = address.endpoints()
         self._loop = asyncio.get_running_loop()
         self._now_s = now_s
         self._traffic = traffic
         self._on_state = on_state
-        self._last_word = _LastWord()
+        self._on_crash = on_crash
+        self._last_word = LastWord()
         self._closing: threading.Thread | None = None
         logger = logging.Logger("kazoo")  # of our own, attached to nothing: kazoo tells of every lost packet
         logger.addHandler(self._last_word)
-        retry = {"max_tries": -1, "delay": 0.05, "backoff": 2, "max_delay": 0.4, "ignore_expire": False}
         password = credentials.password()
         secured = credentials.username is not None and password is not None
+        connect_s = max(_MIN_CONNECT_S, ttl_s / 3.0 / max(len(address.hosts), 1))
         self._kazoo = KazooClient(
-            hosts=",".join(address.endpoints()),
+            hosts=",".join(self.endpoints),
             timeout=ttl_s,
-            handler=_Handler(max(MIN_CONNECT_S, ttl_s / 3.0 / max(len(address.hosts), 1))),
-            connection_retry=retry,
+            handler=Handler(connect_s, tls if address.tls else None),
+            connection_retry={"max_tries": -1, "delay": 0.05, "backoff": 2, "max_delay": 0.4, "ignore_expire": False},
             command_retry={"max_tries": 0},
             auth_data=[("digest", f"{credentials.username}:{password}")] if secured else None,
             default_acl=[*CREATOR_ALL_ACL, *READ_ACL_UNSAFE] if secured else None,
             use_ssl=address.tls,
-            ca=str(tls.ca_file) if tls.ca_file else None,
-            certfile=str(tls.cert_file) if tls.cert_file else None,
-            keyfile=str(tls.key_file) if tls.key_file else None,
-            verify_certs=True,
-            check_hostname=address.tls,
             logger=logger,
         )
-        self._connection = _Connection(self._kazoo, self._kazoo._conn_retry.copy(), logger, now_s)
+        self._connection = Connection(self._kazoo, self._kazoo._conn_retry.copy(), logger, now_s, connect_s)
         self._kazoo._connection = self._connection
         self._kazoo.add_listener(self._state_changed)
 
     @property
-    def negotiated_s(self) -> float | None:
-        """The session timeout the server granted; None before it did."""
-        granted_ms = self._connection.negotiated_ms
-        return granted_ms / 1000.0 if granted_ms is not None else None
+    def granted(self) -> Granted | None:
+        """What the server granted; None before it did."""
+        return self._connection.granted
 
     @property
-    def asked_at_s(self) -> float | None:
-        """When the request that was granted left, seconds since boot."""
-        return self._connection.asked_at_s
-
-    @property
-    def session_id(self) -> int:
-        """The session's number, 0 before there is one."""
-        client_id = self._kazoo.client_id
-        return int(client_id[0] or 0) if client_id else 0
+    def trouble(self) -> Problem | None:
+        """Why nobody lets us in; None as long as somebody did at the last attempt."""
+        return self._connection.trouble
 
     @property
     def last_word(self) -> str:
-        """Why the last connection attempt failed, as kazoo put it."""
+        """Why the connection broke, as kazoo put it."""
         return self._last_word.text
 
     def start(self) -> None:
         """Begin to connect; states arrive at `on_state`."""
         self._kazoo.start_async()
 
+    def cut(self) -> None:
+        """Give a silent connection up: outstanding calls fail, and the session goes on with the next host that answers."""
+        self._connection.cut()
+
     def close(self, *, end: bool) -> None:
-        """End every thread, in a thread of its own: it may take its time. `end`: end the session on the server first.
+        """End everything, in a thread of its own: it may take its time. `end`: end the session on the server first.
 
         Without it the connection is only cut: whoever promised something leaves the session to its timeout.
         """
@@ -158,21 +109,25 @@ class Client:
         return self._closing is not None and not self._closing.is_alive()
 
     def _close(self, end: bool) -> None:
+        # kazoo's own `stop` waits for a silent server for 2/3 of the session timeout, and then leaves its sockets behind.
+        kazoo, connection = self._kazoo, self._connection
         try:
-            if not end:
-                self._kazoo._stopped.set()
-                if self._connection._socket is not None:
-                    self._connection._socket.shutdown(socket.SHUT_RDWR)
-                self._kazoo._safe_close()
-            self._kazoo.stop()
-            self._kazoo.close()
+            kazoo._stopped.set()
+            if end and kazoo.connected:
+                # The server ends the session also if we hear nothing any more: what was written is delivered by the kernel.
+                kazoo._call(CloseInstance, kazoo.handler.async_result())
+                connection.connection_stopped.wait(_CLOSE_S)
+            while not connection.connection_stopped.wait(_CUT_EVERY_S):
+                connection.cut()  # again and again: an attempt to connect may be about to succeed
+            connection.stop()
+            kazoo.close()
         except Exception as error:  # noqa: BLE001 - the server's timeout ends the session then
             self._last_word.text = f"closing: {type(error).__name__}"
 
     # ---- calls: each starts its request at once, and returns what to wait for
 
     def create(self, path: str, data: bytes, *, candidate: bool = False) -> asyncio.Future[Any]:
-        """Create a node; a candidate's is ephemeral and sequential, and gives (path, stat)."""
+        """Create a node; a candidate's is ephemeral and sequential, and gives (path, stat). Others are made with their parents."""
         if candidate:
             return self._call(self._kazoo.create_async(path, data, ephemeral=True, sequence=True, include_data=True))
         return self._call(self._kazoo.create_async(path, data, makepath=True))
@@ -188,6 +143,10 @@ class Client:
     def children(self, path: str) -> asyncio.Future[Any]:
         """The names of a node's children."""
         return self._call(self._kazoo.get_children_async(path))
+
+    def exists(self, path: str) -> asyncio.Future[Any]:
+        """The stat of a node, or None. Asked of the nearest server, which may be behind."""
+        return self._call(self._kazoo.exists_async(path))
 
     def sync(self, path: str) -> asyncio.Future[Any]:
         """Have the server we are connected to catch up with its leader, before the calls that follow."""
@@ -208,14 +167,15 @@ class Client:
         return future
 
     def _settle(self, future: asyncio.Future[Any], result: Any) -> None:
-        if result.exception is None:
+        error = result.exception
+        if not isinstance(error, SILENT):
             self._traffic.last_answer_s = self._now_s()
         if future.done():
             return
-        if result.exception is None:
+        if error is None:
             future.set_result(result.value)
         else:
-            future.set_exception(result.exception)
+            future.set_exception(error if isinstance(error, KazooException) else BadAnswerError(type(error).__name__))
             future.exception()  # looked at: nobody may be waiting any more
 
     def _on_loop(self, watch: Callable[[Any], None] | None) -> Callable[[Any], None] | None:
@@ -227,6 +187,12 @@ class Client:
 
     def _post(self, callback: Callable[..., None], *args: Any) -> None:
         try:
-            self._loop.call_soon_threadsafe(callback, *args)
+            self._loop.call_soon_threadsafe(self._guarded, callback, *args)
         except RuntimeError:
             pass  # the loop is closed: the process is going down
+
+    def _guarded(self, callback: Callable[..., None], *args: Any) -> None:
+        try:
+            callback(*args)
+        except Exception as error:  # noqa: BLE001 - asyncio would log it and go on; the daemon ends leadership first
+            self._on_crash(error)

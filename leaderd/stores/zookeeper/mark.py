@@ -1,0 +1,80 @@
+"""The high-water mark of one election as we know it: value, the version a `Claim` compares, whether a change would be told."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kazoo import exceptions as kz
+from kazoo.protocol.states import EventType
+
+from leaderd.election.problems import Reason
+from leaderd.stores.zookeeper import paths
+from leaderd.stores.zookeeper.errors import RefusedError
+
+if TYPE_CHECKING:
+    from leaderd.stores.zookeeper.transport import Client
+
+_RAISE_ATTEMPTS = 3
+
+
+class Mark:
+    """One record, made when it is missing. `fresh`: what we know is what the store holds, else a watch would have told."""
+
+    def __init__(self, client: Client, path: str) -> None:
+        self.path = path
+        self.value = 0
+        self.version = -1
+        self.fresh = False
+        self._client = client
+        self._watched = False
+
+    async def read(self, *, watch: bool = False) -> None:
+        """Read it. With `watch`, and until it changes, `fresh`. Raises `RefusedError` when what is there is no mark."""
+        watch = watch and not self._watched
+        self._watched = self._watched or watch
+        try:
+            data, stat = await self._get(watch=watch)
+        except BaseException:
+            self._watched = self._watched and not watch  # whether it was set is not known
+            raise
+        mark = paths.parse_mark(data)
+        if mark is None:
+            raise RefusedError(Reason.FOREIGN_ENTRY, f"{self.path} holds {paths.name_text(data)[:40]!r}, not a high-water mark")
+        self.value, self.version, self.fresh = mark, int(stat.version), self._watched
+
+    async def raise_to(self, mark: int) -> None:
+        """Have the store hold at least `mark`; never lowers it."""
+        for _ in range(_RAISE_ATTEMPTS):
+            await self.read()
+            if self.value >= mark:
+                return
+            version = self.version
+
+            def build(multi: Any, version: int = version) -> None:  # noqa: ANN401 - kazoo is untyped
+                multi.set_data(self.path, paths.mark_text(mark), version)
+
+            await self._client.multi(build)
+
+    def raised(self, token: int) -> None:
+        """Our own claim raised it."""
+        self.value, self.version = token, self.version + 1
+
+    def forget_watch(self) -> None:
+        """The connection was lost, and the watch with it."""
+        self._watched = self.fresh = False
+
+    async def _get(self, *, watch: bool) -> tuple[bytes, Any]:
+        changed = self._changed if watch else None
+        while True:
+            try:
+                data, stat = await self._client.get(self.path, changed)
+                return bytes(data), stat
+            except kz.NoNodeError:
+                try:
+                    await self._client.create(self.path, paths.mark_text(0))
+                except kz.NodeExistsError:
+                    pass
+
+    def _changed(self, event: Any) -> None:  # noqa: ANN401
+        if event.type != EventType.NONE:
+            self._watched = self.fresh = False
