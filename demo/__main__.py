@@ -76,6 +76,7 @@ class Pod:
 def main() -> int:
     """Run the demo; 0 when no slot ran twice, tokens rose and leadership moved, else 1."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     root = Path(tempfile.mkdtemp(prefix="leaderd-demo-"))
     ledger = root / "ledger.ndjson"
     pods = [Pod(name, root) for name in NAMES]
@@ -130,7 +131,7 @@ def _row(number: int, pods: list[Pod], runs: list[Run]) -> str:
         answer = {"state": "killed"} if pod.killed else ask(pod.socket, "0")
         mark = f"● leader #{answer['token']}" if answer.get("leader") else f"· {answer.get('state', 'silent')}"
         cells.append(f"{mark:<18}")
-    ran = ", ".join(f"{run.app} (token {run.token})" for run in runs) or "nobody could lead"
+    ran = ", ".join(f"{run.app} (token {run.token})" for run in runs) or "- (nobody led at the tick)"
     return f"{number:>4}   " + "".join(cells) + ran
 
 

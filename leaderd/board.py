@@ -40,6 +40,8 @@ class Board:
         self.promise_s = promise_s
         self._ledgers = ledgers
         self._subscribers: set[Callable[[], None]] = set()
+        self.on_jump: Callable[[], None] = lambda: None
+        """Called when an answer notices a clock jump before the runner has; must neither block nor raise."""
 
     def publish(self, snapshot: Snapshot) -> None:
         """Put up a new snapshot and wake the subscribers. Only the runner may."""
@@ -75,6 +77,7 @@ class Board:
             return Answer(view, False, state, Reason.LEASE_EXPIRED if term and not term.doubted else view.reason, now_s)
         if instant.jumps != self.snapshot.jumps:
             # The clock jumped and the core has not been told yet: its deadlines cannot be compared with this reading.
+            self.on_jump()
             return Answer(view, False, State.UNKNOWN, Reason.CLOCK_JUMPED, now_s)
         if token is not None and token != term.token:
             return Answer(view, False, state, Reason.OTHER_TERM, now_s)

@@ -15,6 +15,7 @@ import os
 import secrets
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 from leaderd import __version__, log
 from leaderd.board import Board
@@ -80,6 +81,7 @@ class Daemon:
             self._core, self._store, self._board, self._clock, self._timer.arm, self._on_crash, (transitions, metrics)
         )
         self._store.on_crash = self._runner.crash
+        self._board.on_jump = self._on_jump
         self._started = False
         self._surfaces = self._make_surfaces(metrics)
 
@@ -133,6 +135,10 @@ class Daemon:
 
     def _on_time(self) -> None:
         self._runner.deliver(TimeReached())
+
+    def _on_jump(self) -> None:
+        # An answer saw it first, and is being given: take note right after it, and ask the store for a fresh confirmation.
+        asyncio.get_running_loop().call_soon(self._on_time)
 
     def _on_published(self) -> None:
         if self._board.snapshot.finished:
@@ -198,14 +204,20 @@ class Daemon:
             incarnation=self._identity.incarnation,
             store=store.url,
             elections=[election.name for election in self._config.elections],
-            listening=self._surfaces.addresses,
+            listening={name: _shown(address) for name, address in self._surfaces.addresses.items()},
             ttl_s=self._config.timing.ttl_s,
         )
-        for warning in self._config.warnings:
+        for warning in (*self._config.warnings, *filter(None, [self._surfaces.warning])):
             log.event(_LOG, logging.WARNING, warning)
         if store.address.kind == "local":
             where = "no store was configured: " if store.defaulted else ""
             log.event(_LOG, logging.WARNING, f"{where}the local store protects one host: other hosts hold elections of their own")
+
+
+def _shown(address: tuple[str, int] | str) -> str:
+    if isinstance(address, str):
+        return address
+    return f"[{address[0]}]:{address[1]}" if ":" in address[0] else f"{address[0]}:{address[1]}"
 
 
 def _say(level: int, message: str, **fields: object) -> None:
@@ -215,6 +227,11 @@ def _say(level: int, message: str, **fields: object) -> None:
 def _make_store(config: Config, identity: Identity, clock: BootClock) -> Store:
     try:
         store = config.store
+        if store.defaulted:
+            # Chosen by us, so made by us, all of it; a directory somebody named must be there, or be mounted.
+            Path(store.address.path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         return make_store(store.address, identity, config.timing, store.credentials, store.tls, clock.now_s)
     except StoreNotInstalled as error:
         raise Fatal(str(error), EXIT_CONFIG) from error
+    except OSError as error:
+        raise Fatal(f"store.url: cannot make {error.filename}: {error.strerror}: name a store", EXIT_CONFIG) from error

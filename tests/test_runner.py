@@ -177,7 +177,10 @@ def test_conditions_are_answered_with_their_reason(rig: Rig) -> None:
 def test_a_clock_jump_is_noticed_by_the_first_answer_after_it(rig: Rig) -> None:
     rig.lead()
     rig.clock.jumps += 2
+    woken: list[int] = []
+    rig.board.on_jump = lambda: woken.append(1)
     answer = rig.answer()
+    assert woken == [1], "the runner is to look at it at once, not at its next deadline"
     assert not answer.leader, "even before the loop has run"
     assert answer.reason is Reason.CLOCK_JUMPED
     rig.tell(TimeReached())

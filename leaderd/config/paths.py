@@ -17,7 +17,7 @@ SYSTEM_STATE_DIR = "/var/lib/leaderd"
 def runtime_dir(environ: Mapping[str, str]) -> str:
     """The directory for socket and state files: `LEADERD_RUNTIME_DIR`, else the first of the candidates that can be written.
 
-    It need not exist yet: see `make_runtime_dir`.
+    It need not exist yet.
     """
     candidates = runtime_dir_candidates(environ)
     return next((path for path in candidates if can_write(path)), candidates[-1])
@@ -37,18 +37,6 @@ def runtime_dir_candidates(environ: Mapping[str, str]) -> list[str]:
 def private_temp_dir(environ: Mapping[str, str]) -> str:
     """The last resort: our own folder in the temp dir, where anybody may have been before us (see `is_ours`)."""
     return f"{environ.get('TMPDIR') or '/tmp'}/leaderd-{os.geteuid()}"  # noqa: S108 - ownership is checked
-
-
-def make_runtime_dir(path: str, environ: Mapping[str, str]) -> None:
-    """Create it if it is missing: open to other users' apps under /run, private elsewhere. The temp dir's must be ours.
-
-    Raises `OSError`, with text for the user.
-    """
-    os.makedirs(path, mode=0o755 if path == SYSTEM_RUNTIME_DIR else 0o700, exist_ok=True)
-    if path == private_temp_dir(environ) and not is_ours(path):
-        raise PermissionError(
-            f"{path} belongs to another user or can be written by others: set LEADERD_RUNTIME_DIR to a private folder"
-        )
 
 
 def is_ours(path: str) -> bool:

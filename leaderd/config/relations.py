@@ -58,6 +58,14 @@ def check_timing(kind: str, timing: Timing, defaults: Defaults, refuse: Refuse) 
         if not defaults.renew_every:
             refuse("timing.renew_every", "must be above zero", "leave it out: ttl/5 is the default")
         return
+    if timing.renew_every_s < ttl_s / 100:
+        least = format_duration(_floor_ms(ttl_s / 100))
+        refuse(
+            "timing.renew_every",
+            f"must be at least a hundredth of the ttl, {least}",
+            "oftener only burdens the store; ttl/5 is usual",
+        )
+        return
     if timing.renew_every_s * 3 > ttl_s * (1 + 1e-9):
         refuse(
             "timing.renew_every",
@@ -158,7 +166,7 @@ def check_listen(listen: Listen, refuse: Refuse) -> list[str]:
             f"listen.http is {http}, open to other hosts: the app listener is meant for loopback, listen.ops for others"
         )
     if not (http or ops or listen.socket):
-        warnings.append("every listener is off: only the state files say who leads")
+        warnings.append("every listener is off: nobody can ask who leads")
     return warnings
 
 

@@ -47,6 +47,8 @@ class BoundSocket:
     path: Path
     device: int
     inode: int
+    warning: str | None = None
+    """Why those whom the socket's mode lets in cannot reach it, if so."""
 
     def remove(self) -> None:
         """Take the file away, if it is still this socket's and not that of a successor."""
@@ -71,7 +73,7 @@ def bind(path: Path, mode: int = 0o660, group_id: int | None = None, backlog: in
     if length > MAX_PATH_BYTES:
         raise SocketFileError(f"{path} is {length} bytes long; the kernel takes {MAX_PATH_BYTES}: choose a shorter path")
     try:
-        _prepare_directory(path.parent, group_id)
+        _prepare_directory(path.parent, mode, group_id)
         with _private_directory(path.parent) as (directory, fd), _locked(path.parent):
             sock = _listening(fd, mode, group_id, directory, backlog)
             try:
@@ -85,15 +87,30 @@ def bind(path: Path, mode: int = 0o660, group_id: int | None = None, backlog: in
                 raise
     except OSError as error:
         raise SocketFileError(f"cannot make {path}: {error.strerror or error}{_remedy(error)}") from None
-    return BoundSocket(sock, path, found.st_dev, found.st_ino)
+    return BoundSocket(sock, path, found.st_dev, found.st_ino, _shut_out(path.parent, mode, group_id))
 
 
-def _prepare_directory(directory: Path, group_id: int | None) -> None:
+def _shut_out(directory: Path, mode: int, group_id: int | None) -> str | None:
+    """To connect, one must also be able to pass through the directory."""
+    found = os.stat(directory)
+    if found.st_mode & stat.S_IXOTH:
+        return None
+    shown = f"{directory} ({stat.S_IMODE(found.st_mode):04o}, group {found.st_gid})"
+    if mode & stat.S_IWOTH:
+        return f"the socket is open to everybody, but its directory {shown} is not: chmod o+x {directory}"
+    if mode & stat.S_IWGRP and group_id is not None and (found.st_gid != group_id or not found.st_mode & stat.S_IXGRP):
+        remedy = f"chgrp {group_id} {directory}, and chmod g+x {directory}"
+        return f"the socket is for group {group_id}, which cannot pass its directory {shown}: {remedy}"
+    return None
+
+
+def _prepare_directory(directory: Path, mode: int, group_id: int | None) -> None:
     try:
         found = os.lstat(directory)
     except FileNotFoundError:
-        directory.mkdir(mode=0o750, parents=True)
-        os.chmod(directory, 0o750)  # noqa: S103 - the group is let in on purpose; a umask of 077 would shut it out
+        bits = 0o751 if mode & stat.S_IWOTH else 0o750
+        directory.mkdir(mode=bits, parents=True)
+        os.chmod(directory, bits)  # whom the socket lets in must pass; a umask of 077 would shut them out
         if group_id is not None:
             os.chown(directory, -1, group_id)
         return

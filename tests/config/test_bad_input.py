@@ -61,6 +61,7 @@ VALUES = [
     ("timing.renew_every", "2", "has no unit"),
     ("timing.renew_every", "0s", "above zero"),
     ("timing.renew_every", "3.334s", "three renewals must fit into the ttl of 10s"),
+    ("timing.renew_every", "99ms", "at least a hundredth of the ttl, 100ms"),
     ("timing.renew_every", "20s", "three renewals must fit"),
     ("timing.renew_every", "-1s", "has a sign"),
     ("timing.promise", "1", "has no unit"),

@@ -26,7 +26,7 @@ USED = {
 USED |= {"minLength", "maxLength", "minimum", "maximum", "minItems", "uniqueItems"}
 # What no schema can see: files, ports already used, relations between keys, what exists on this host.
 BEYOND = (
-    "no such file|already|three renewals|valid for|promised|to lead|grants|above zero|directory|group on this host|"
+    "no such file|already|three renewals|a hundredth|valid for|promised|to lead|grants|above zero|directory|group on this host|"
     "109 bytes|two renewals|NUL|is the port|the port|path segment|host:port|IPv6|neither|no host name|control characters"
 )
 

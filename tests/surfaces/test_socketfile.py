@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import stat
 from pathlib import Path
@@ -53,7 +54,7 @@ def test_mode_whatever_the_umask(place: Path, mode: int, umask: int) -> None:
     try:
         with bind(place, mode).sock:
             assert stat.S_IMODE(place.lstat().st_mode) == mode
-            assert stat.S_IMODE(place.parent.stat().st_mode) == 0o750
+            assert stat.S_IMODE(place.parent.stat().st_mode) == (0o751 if mode == 0o666 else 0o750)
     finally:
         os.umask(before)
 
@@ -201,7 +202,7 @@ def test_another_users_leftover_is_not_ours_to_replace(place: Path, monkeypatch:
     inode = place.lstat().st_ino
     real = os.lstat(place.parent)
     monkeypatch.setattr(os, "geteuid", lambda: real.st_uid + 1)
-    monkeypatch.setattr(socketfile, "_prepare_directory", lambda directory, group_id: None)
+    monkeypatch.setattr(socketfile, "_prepare_directory", lambda directory, mode, group_id: None)
     with pytest.raises(SocketFileError, match="is left over from uid"):
         bind(place)
     assert place.lstat().st_ino == inode
@@ -266,3 +267,37 @@ def test_the_peer_by_the_kernels_word(place: Path) -> None:
         accepted, _ = server.accept()
         with accepted:
             assert peer_of(accepted) == (os.getpid(), os.getuid(), os.getgid())
+
+
+@pytest.mark.parametrize(
+    ("directory_mode", "mode", "with_group", "told"),
+    [
+        (0o750, 0o666, False, "chmod o\\+x"),
+        (0o700, 0o660, True, "chmod g\\+x"),
+        (0o710, 0o660, True, None),
+        (0o751, 0o666, False, None),
+        (0o750, 0o660, False, None),
+        (0o750, 0o600, False, None),
+    ],
+)
+def test_those_whom_the_socket_lets_in_but_its_directory_does_not_are_named(
+    tmp_path: Path, directory_mode: int, mode: int, with_group: bool, told: str | None
+) -> None:
+    directory = tmp_path / "run"
+    directory.mkdir()
+    os.chmod(directory, directory_mode)
+    bound = socketfile.bind(directory / "s", mode, os.getegid() if with_group else None)
+    bound.sock.close()
+    bound.remove()
+    if told is None:
+        assert bound.warning is None
+    else:
+        assert bound.warning is not None
+        assert re.search(told, bound.warning)
+
+
+def test_a_fresh_directory_lets_in_whom_the_socket_lets_in(tmp_path: Path) -> None:
+    bound = socketfile.bind(tmp_path / "run" / "s", 0o666)
+    bound.sock.close()
+    bound.remove()
+    assert bound.warning is None

@@ -58,6 +58,8 @@ class HttpSurfaces:
         self._file: BoundSocket | None = None
         self.addresses: dict[str, HostAndPort | str] = {}
         """Where we listen, by listener name: (host, port), or the socket's path."""
+        self.warning: str | None = None
+        """What is odd about it, for the log."""
 
     @property
     def connections(self) -> int:
@@ -77,6 +79,7 @@ class HttpSurfaces:
                 # Last: who finds the socket file may take it that all of us is there.
                 self._file = bind_unix(self._unix)
                 self.addresses["socket"] = str(self._file.path)
+                self.warning = self._file.warning
                 self._servers.append(await serve(self._file.sock, partial(Connection, self._pool, "socket")))
         except BaseException:
             await self.stop()
