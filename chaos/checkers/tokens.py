@@ -8,6 +8,9 @@ from chaos.checkers.history import Claim, Finding
 
 Restores = Mapping[str, Sequence[tuple[float, int]]]
 
+IN_FLIGHT_S = 2.0
+"""For so long after a restore a claim may begin whose proof the store gave, and forgot, before it."""
+
 
 def token_faults(claims: Iterable[Claim], restores: Restores | None = None) -> list[Finding]:
     """Every term that began with a token not above all earlier ones of its election, or with another holder's token.
@@ -25,7 +28,8 @@ def token_faults(claims: Iterable[Claim], restores: Restores | None = None) -> l
     for claim in sorted(first.values(), key=lambda c: (c.start_s, c.token)):
         top = highest.get(claim.election)
         forgiven = top is not None and any(
-            top.start_s < at_s <= claim.start_s and claim.token > mark for at_s, mark in (restores or {}).get(claim.election, ())
+            top.start_s < at_s + IN_FLIGHT_S and at_s <= claim.start_s and claim.token > mark
+            for at_s, mark in (restores or {}).get(claim.election, ())
         )
         if top is not None and claim.token <= top.token and not forgiven:
             text = (

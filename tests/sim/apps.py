@@ -7,7 +7,7 @@ something else is published.
 
 from __future__ import annotations
 
-from leaderd.election.events import Claimed, Elected, QueueSeen
+from leaderd.election.events import Elected, QueueSeen
 from leaderd.election.state import Term
 from tests.sim.evidence import Evidence
 from tests.sim.host import Host, Process
@@ -113,8 +113,6 @@ class Apps:
 def learn(evidence: Evidence, process: Process, event: object) -> None:
     """Note what token this process was told of, so that the checker knows what it must not go below."""
     match event:
-        case Claimed(election=election, token=token):
-            mark = token
         case Elected(election=election, mark=mark):
             pass
         case QueueSeen(election=election, contenders=(first, *_), led=True) if first.token is not None and not first.own:

@@ -20,7 +20,7 @@ class Evidence:
         self.findings: list[Finding] = []
         self.restores: dict[str, list[tuple[float, int]]] = {name: [] for name in self.elections}
         self.known: dict[str, dict[str, int]] = {name: {} for name in self.elections}
-        """By election and holder: the highest token that this process was told of as another's or its own term."""
+        """By election and holder: the highest token that this process led with, or was told of."""
         self._claims: dict[tuple[str, str, int], list[tuple[float, float]]] = {}
         self._able_since: dict[str, float] = {}
         self._windows: list[tuple[str, Window]] = []
@@ -31,9 +31,12 @@ class Evidence:
         """`holder` claims `election` for [start_s, end_s) of true time."""
         end_s = max(end_s, start_s + POINT_S)
         intervals = self._claims.setdefault((election, holder, token), [])
-        if not intervals and self.known[election].get(holder, 0) > token:
-            text = f"{election}: {holder} leads with token {token}, though it knew of {self.known[election][holder]}"
-            self.findings.append(Finding("token", start_s, text))
+        if not intervals:
+            known = self.known[election].get(holder, 0)
+            if known > token:
+                text = f"{election}: {holder} leads with token {token}, though it knew of {known}"
+                self.findings.append(Finding("token", start_s, text))
+            self.known[election][holder] = max(known, token)
         if intervals:
             last_start_s, last_end_s = intervals[-1]
             if last_start_s <= start_s <= last_end_s:

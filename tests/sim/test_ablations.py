@@ -195,6 +195,13 @@ def test_renewal_of_before_the_jump_believed(monkeypatch: Patch) -> None:
     found_by("etcd")
 
 
+def test_jump_while_opening_ignored(monkeypatch: Patch) -> None:
+    """Dating a session from before the machine stood still, because it was not yet open then."""
+    doubt = Session.doubt
+    monkeypatch.setattr(Session, "doubt", lambda self, now_s: doubt(self, now_s) if self.live else None)
+    found_by("local")
+
+
 def test_unsure_touch_counted(monkeypatch: Patch) -> None:
     """Counting a ZooKeeper session from a renewal that only a follower knows of."""
     monkeypatch.setitem(RULES, "zookeeper", replace(RULES["zookeeper"], lag_fraction=0.0))

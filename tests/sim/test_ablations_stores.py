@@ -222,9 +222,11 @@ def test_renewal_and_check_of_different_terms() -> None:
             return True
 
         def check(self, command: c.Renew, sid: int, sent_at_s: float, ttl_s: float, term: int) -> None:
-            # As a driver may that has several endpoints.
+            # Over another connection, as a driver may that has several endpoints.
+            home = self.node
             self.rotate()
             super().check(command, sid, sent_at_s, ttl_s, term)
+            self.node = home
 
     found_by("etcd", TwoTerms)
 

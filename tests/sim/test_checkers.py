@@ -56,6 +56,7 @@ def test_a_restore_forgives_down_to_its_mark() -> None:
     assert token_faults(claims, {"e": [(2.0, 3)]}) == []
     assert token_faults(claims, {"e": [(2.0, 4)]})
     assert token_faults(claims, {"e": [(3.5, 3)]})
+    assert token_faults([claim("a", 9, 5, 6), claim("b", 4, 7, 8)], {"e": [(2.0, 3)]})
 
 
 def test_a_gap_counts_only_inside_a_window() -> None:

@@ -41,6 +41,7 @@ KINDS: dict[str, Kind] = {
     "suspend": Kind(hosts.suspend, own_kernel=True),
     "pause_machine": Kind(hosts.pause_machine, own_kernel=True, weight=2),
     "stop_in_renewal": Kind(hosts.stop_in_renewal, weight=3),
+    "stop_in_opening": Kind(hosts.stop_in_opening, own_kernel=True, weight=2),
     "cut": Kind(links.cut, weight=2),
     "cut_replies": Kind(links.cut_replies, weight=2),
     "cut_requests": Kind(links.cut_requests),
@@ -65,5 +66,5 @@ KINDS: dict[str, Kind] = {
     "late_release": Kind(operators.late_release, weight=3),
     "resign_in_claim": Kind(operators.resign_in_claim, weight=2),
     "hold_in_stand": Kind(operators.hold_in_stand, weight=2),
-    "deaf_heir": Kind(operators.deaf_heir, stores=("local", "etcd", "zookeeper"), weight=2),
+    "deaf_heir": Kind(operators.deaf_heir, stores=("local", "etcd", "zookeeper"), weight=4),
 }

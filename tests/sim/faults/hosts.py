@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from leaderd.election.commands import Renew
-from tests.sim.host import Host
+from leaderd.election.commands import OpenSession, Renew
+from tests.sim.host import Host, Process
 
 if TYPE_CHECKING:
     from tests.sim.fleet import Fleet
@@ -88,3 +88,37 @@ def stop_in_renewal(fleet: Fleet, strike: Strike) -> None:
             fleet.block(host, host.config.name, node.name, stop_s + after_s, 0.0)
 
     process.store.on_next.setdefault(Renew, []).append(stop)
+
+
+def stop_in_opening(fleet: Fleet, strike: Strike) -> None:
+    """The machine stands still while a new daemon opens its session; the store counts on. Soon after, it is cut off."""
+    host = fleet.host(strike)
+    ttl_s = fleet.plan.timing.ttl_s
+    stop_s = ttl_s * (0.5 + 0.5 * strike.dose)
+    used: list[Process] = []
+
+    def born(process: Process) -> None:
+        if not used:
+            used.append(process)
+            process.store.on_next.setdefault(OpenSession, []).append(stop)
+
+    def stop() -> None:
+        fleet.note(strike, host.config.name)
+        fleet.disturb([host], stop_s + 2.0 * ttl_s)
+        fleet.world.after(0.01 * fleet.world.rng.random(), fleet.pause_machine, host, stop_s)
+        fleet.world.after(stop_s + 0.03 + 0.1 * ttl_s * fleet.world.rng.random(), block)
+
+    def block() -> None:
+        for node in fleet.cluster.nodes:
+            fleet.block(host, host.config.name, node.name, ttl_s, 0.0)
+
+    host.on_life.append(born)
+    fleet.disturb([host], 0.2)
+    host.kill()
+    # The others go too, so that it can lead at once.
+    for other in fleet.hosts:
+        if other is not host:
+            fleet.disturb([other], stop_s + ttl_s)
+            other.drain()
+            fleet.start_again(other, stop_s)
+    fleet.world.after(0.2, host.start)
