@@ -209,9 +209,8 @@ class Daemon:
         )
         for warning in (*self._config.warnings, *filter(None, [self._surfaces.warning])):
             log.event(_LOG, logging.WARNING, warning)
-        if store.address.kind == "local":
-            where = "no store was configured: " if store.defaulted else ""
-            log.event(_LOG, logging.WARNING, f"{where}the local store protects one host: other hosts hold elections of their own")
+        if store.address.kind == "local" and not store.defaulted:  # else the configuration has said so
+            log.event(_LOG, logging.WARNING, "the local store protects one host: other hosts hold elections of their own")
 
 
 def _shown(address: tuple[str, int] | str) -> str:

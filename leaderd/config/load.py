@@ -175,7 +175,7 @@ class _Loader:
             )
             return None
         self._warnings.append(
-            f"store.url is not set: the local store in {directory} is shared by the daemons of this user on this host"
+            f"store.url is not set: the local store in {directory} protects this one host, and who can use that directory"
         )
         return "local://" + quote(directory)
 
