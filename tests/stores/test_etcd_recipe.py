@@ -30,7 +30,7 @@ from leaderd.election.events import (
 )
 from leaderd.election.problems import Outcome, Reason
 from leaderd.stores.address import Credentials
-from leaderd.stores.etcd.wire import Found, KeyValue, Put, Txn, WireError
+from leaderd.stores.etcd.wire import Delete, Found, KeyValue, Put, Txn, WireError
 from tests.stores.etcd_support import CLOCK, MiniDriver, MiniEtcd, MiniWire
 
 MARK = "p/.leaderd/e/mark"
@@ -289,8 +289,7 @@ async def test_a_stand_that_never_gets_an_answer_is_unknown(etcd: MiniEtcd) -> N
         assert (await a.expect(StandFailed)).problem.outcome is Outcome.UNKNOWN
         withdrawn = await a.withdraw(None)
         assert withdrawn.problem is not None
-        assert withdrawn.problem.outcome is Outcome.UNKNOWN
-        assert etcd.names("p/e/") == []
+        assert withdrawn.problem.outcome is Outcome.UNKNOWN, "it may still be there: the core withdraws again"
 
 
 async def test_an_attempt_without_answer_keeps_a_later_refusal_unknown(etcd: MiniEtcd) -> None:
@@ -742,3 +741,22 @@ async def test_a_name_too_big_to_read_costs_only_the_name(etcd: MiniEtcd) -> Non
         seen = a.events[-1]
         assert isinstance(seen, QueueSeen)
         assert sorted(c.instance for c in seen.contenders) == ["?", "a", "c"]
+
+
+async def test_a_withdrawal_without_a_token_names_the_entry_it_found(etcd: MiniEtcd, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By lease alone, a deletion that arrives late or twice would take our next entry: it has the same key."""
+    seen: list[Txn] = []
+    apply = etcd.apply
+    monkeypatch.setattr(etcd, "apply", lambda txn: (seen.append(txn), apply(txn))[1])
+    async with MiniDriver(etcd, "a") as a:
+        await a.open()
+        await a.stand()
+        assert (await a.withdraw(None)).problem is None
+        assert etcd.names("p/e/") == []
+        deletes = [txn for txn in seen if any(isinstance(op, Delete) for op in txn.success)]
+        assert deletes
+        assert all(any(compare.target == "create" for compare in txn.compares) for txn in deletes)
+        await a.stand()
+        for txn in deletes:
+            etcd.apply(txn)  # it arrives a second time
+        assert etcd.names("p/e/") == ["a"]

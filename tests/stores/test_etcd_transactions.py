@@ -93,8 +93,8 @@ def test_a_claim_compares_everything_at_once() -> None:
 
 
 def test_a_withdrawal_compares_lease_and_token() -> None:
-    assert len(tx.withdraw(PLACE, 1, 42).compares) == 2
-    assert tx.withdraw(PLACE, 1, None).compares == (Compare(PLACE.key(1), "lease", "=", 1),)
+    own = PLACE.key(1)
+    assert tx.withdraw(PLACE, 1, 42).compares == (Compare(own, "lease", "=", 1), Compare(own, "create", "=", 42))
 
 
 def test_who_is_older() -> None:

@@ -209,6 +209,22 @@ def test_the_handler_has_no_threads() -> None:
     handler.stop()
 
 
+def test_waiting_for_sockets() -> None:
+    handler = connection.Handler(1.0, None)
+    ours, theirs = socket.socketpair()
+    with theirs:
+        assert handler.select([ours], [], [], 0.0) == ([], [], [])
+        assert handler.select([], [ours], [], None) == ([], [ours], [])
+        theirs.send(b"x")
+        assert handler.select([theirs, ours], [ours], [], 5.0) == ([ours], [ours], [])
+        theirs.close()
+        ours.recv(1)
+        assert handler.select([ours], [], [], 5.0) == ([ours], [], []), "the end of a stream is read"
+        ours.close()
+        with pytest.raises(OSError, match="closed"):
+            handler.select([ours], [], [], 5.0)
+
+
 def test_what_tls_has_decrypted_is_ready_to_read(monkeypatch: pytest.MonkeyPatch) -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:

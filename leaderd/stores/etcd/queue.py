@@ -16,7 +16,7 @@ from leaderd.election.problems import Outcome, Problem, Reason
 from leaderd.stores.etcd import transactions as tx
 from leaderd.stores.etcd.errors import is_lease_missing, problem_of
 from leaderd.stores.etcd.transactions import Older, Place
-from leaderd.stores.etcd.wire import Found, KeyValue, Txn, WatchEvent, WireError
+from leaderd.stores.etcd.wire import Found, Get, KeyValue, Txn, WatchEvent, WireError
 
 if TYPE_CHECKING:
     from leaderd.stores.etcd.session import Session
@@ -228,6 +228,14 @@ class Queue:
     async def _delete(self, token: int | None) -> Problem | None:
         session = self._session
         try:
+            if token is None:
+                # Which entry? A deletion by lease alone that arrives late, or twice, would take our next entry under this key.
+                reply = await session.txn(Txn((), (Get(self._own),)), repeatable=True)
+                found = reply.results[0]
+                assert isinstance(found, Found)
+                token = next((kv.create_revision for kv in found.kvs if kv.lease == session.lease), None)
+                if token is None:
+                    return None
             await session.txn(tx.withdraw(self.place, session.lease, token), repeatable=True)
         except WireError as e:
             return problem_of(e, f"leaving {self.place.election}")
