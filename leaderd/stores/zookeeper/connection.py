@@ -8,7 +8,10 @@ What is private to kazoo and used nevertheless, because it can be had in no othe
 
 from __future__ import annotations
 
+import errno
 import logging
+import math
+import select
 import socket
 import ssl
 from typing import Any, NamedTuple
@@ -90,12 +93,21 @@ class Handler(SequentialThreadingHandler):  # type: ignore[misc]
             raise
 
     def select(self, rlist: Any, wlist: Any, xlist: Any, timeout: float | None = None) -> Any:
-        """Wait for sockets. What TLS has decrypted already makes no socket readable."""
+        """Wait for sockets; kazoo's own makes a selector, an epoll instance, for each of the several calls per request.
+
+        What TLS has decrypted already makes no socket readable. Raises `OSError` for a socket that was closed.
+        """
         ready = [s for s in rlist if isinstance(s, ssl.SSLSocket) and s.pending() > 0]
-        if ready:
-            timeout = 0.0
-        readable, writable, broken = super().select(rlist, wlist, xlist, timeout)
-        return [*readable, *(s for s in ready if s not in readable)], writable, broken
+        poll, sockets = select.poll(), {}
+        for mask, wanted in ((select.POLLIN, rlist), (select.POLLOUT, wlist)):
+            for s in wanted:
+                if s.fileno() < 0:
+                    raise OSError(errno.EBADF, "the socket is closed")
+                poll.register(s, mask)
+                sockets[s.fileno()] = s
+        found = poll.poll(0 if ready else None if timeout is None else math.ceil(max(timeout, 0.0) * 1000))
+        heard = [sockets[fd] for fd, _ in found]
+        return [s for s in rlist if s in ready or s in heard], [s for s in wlist if s in heard], []
 
 
 class TlsFilesError(OSError):

@@ -53,7 +53,7 @@ class Client:
         self._on_crash = on_crash
         self._last_word = LastWord()
         self._closing: threading.Thread | None = None
-        logger = logging.Logger("kazoo")  # of our own, attached to nothing: kazoo tells of every lost packet
+        logger = logging.Logger("kazoo", logging.WARNING)  # attached to nothing: kazoo tells of every lost packet
         logger.addHandler(self._last_word)
         password = credentials.password()
         secured = credentials.username is not None and password is not None
