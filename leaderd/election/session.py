@@ -191,6 +191,5 @@ class Session:
 
     def _confirm(self, sent_at_s: float) -> None:
         self.confirmed_sent_s = sent_at_s
-        counted_from_s = self.rule.counted_from_s(sent_at_s, self.touched_s, self.ttl_s)
-        self.valid_until_s = counted_from_s + self.timing.valid_for_s(self.rule, self.ttl_s)
+        self.valid_until_s = self.timing.valid_until_s(self.rule, self.ttl_s, sent_at_s, self.touched_s)
         self.renew_at_s = sent_at_s + self.period_s

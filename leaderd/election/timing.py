@@ -11,8 +11,8 @@ The argument.
    of each store; `RULES` below gives it with its source). So the session outlives
    `sent_at + keeps_s(ttl) * (1 - drift)` on our clock.
    Where the store learns of a renewal late (`rule.lag_fraction`, ZooKeeper), the renewal alone proves nothing about the session:
-   it is counted from its send, but never from later than `touched + ttl - keeps_s(ttl)`, where `touched` is the send of an
-   earlier one, confirmed too, and so much older that the store has surely learned of it.
+   the deadline is also at most `touched + ttl * (1 - drift) - margin`, where `touched` is the send of an earlier one, confirmed
+   too, and so much older that the store has surely learned of it.
 3. We call ourselves leader only while `now < valid_until = sent_at + keeps_s(ttl) * (1 - drift) - margin`, with `now` read at
    the instant of the answer. `margin` pays for what the model leaves out: timer granularity, the answer's way to the app.
 4. Nobody else's entry is first before ours is gone, and ours goes only with the session, by our own hand, or by an operator's.
@@ -47,12 +47,6 @@ class StoreRule:
     def keeps_s(self, ttl_s: float) -> float:
         """Seconds for which the store surely keeps a session of `ttl_s` after it handled a renewal; may be negative."""
         return ttl_s * self.fraction - max(self.reserve_s, ttl_s * self.reserve_fraction)
-
-    def counted_from_s(self, sent_at_s: float, touched_s: float, ttl_s: float) -> float:
-        """From when on to count a renewal sent at `sent_at_s`, with `touched_s` the last send that surely touched the session."""
-        if not self.lag_fraction:
-            return sent_at_s
-        return min(sent_at_s, touched_s + ttl_s - self.keeps_s(ttl_s))
 
 
 RULES: dict[str, StoreRule] = {
@@ -95,6 +89,14 @@ class Timing:
         """For how long after its send a renewal that granted `ttl_s` lets us lead; zero or less means never."""
         # Safety: see test_zero_margin_with_drift
         return rule.keeps_s(ttl_s) * (1.0 - self.drift) - self.margin_s
+
+    def valid_until_s(self, rule: StoreRule, ttl_s: float, sent_at_s: float, touched_s: float) -> float:
+        """Until when a renewal sent at `sent_at_s` lets us lead, with `touched_s` the last send that surely touched the session."""
+        until_s = sent_at_s + self.valid_for_s(rule, ttl_s)
+        if rule.lag_fraction > 0.0:
+            # Safety: see test_unsure_touch_counted
+            until_s = min(until_s, touched_s + ttl_s * (1.0 - self.drift) - self.margin_s)
+        return until_s
 
     def renewal_period_s(self, rule: StoreRule, ttl_s: float) -> float:
         """How often to renew under the *granted* `ttl_s`: as configured, oftener where the store granted less than was asked."""
