@@ -94,3 +94,11 @@ def test_a_doubt_of_a_closed_session_is_none() -> None:
     session.end(None, 1.0)
     session.doubt(1.5)
     assert session.doubted_since_s is None
+
+
+def test_the_earlier_renewal_bounds_the_deadline_with_drift_over_the_whole_ttl() -> None:
+    timing = Timing(ttl_s=10.0, drift=0.2, margin_s=0.5)
+    # The store may count its ten seconds in eight of ours, from the last renewal it surely heard of.
+    assert timing.valid_until_s(LAGGING, 10.0, sent_at_s=6.0, touched_s=0.0) == pytest.approx(7.5)
+    assert timing.valid_until_s(LAGGING, 10.0, sent_at_s=1.0, touched_s=0.0) == pytest.approx(1.0 + 10.0 * 2 / 3 * 0.8 - 0.5)
+    assert timing.valid_until_s(RULES["local"], 10.0, sent_at_s=6.0, touched_s=0.0) == pytest.approx(6.0 + 8.0 - 0.5)
