@@ -398,3 +398,8 @@ async def test_a_claim_that_may_not_write_the_mark(guarded: tuple[Place, Credent
     one.submit(Claim(one.epoch, "e", elected.token, elected.mark))
     failed = await one.expect(StandFailed)
     assert (failed.problem.outcome, failed.problem.reason) == (Outcome.UNKNOWN, Reason.PERMISSION_DENIED)
+    await place.zk("set_acls", f"/{place.path}/.leaderd/e/mark", [ACL(31, Id("world", "anyone"))])
+    one.submit(Withdraw(one.epoch, "e", elected.token))
+    await one.expect(Withdrawn)
+    one.forget()
+    await one.lead()

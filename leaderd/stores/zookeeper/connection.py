@@ -226,6 +226,9 @@ class Connection(ConnectionHandler):  # type: ignore[misc]
         result = super()._invoke(bound_s, request, xid)
         self._greeted = True
         answer = result[0]
+        # Safety: see test_another_session_than_ours_is_the_end_of_ours
+        if self.granted is not None and answer.session_id != self.granted.session:
+            raise SessionExpiredError  # kazoo would go on in it, and report a mere reconnection
         if answer.time_out > 0:
             self.granted = Granted(int(answer.session_id), answer.time_out / 1000.0, asked_at_s)
         return result

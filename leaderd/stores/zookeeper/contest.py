@@ -184,8 +184,9 @@ class Contest:
                 return self._fail(left)
         self._forget()
         prefix = self._prefix = paths.new_prefix()
+        connection = session.connection  # as it was before: the answer and the loss may come in one breath
         self.node, self.token = await entry.make(self._client, self.place, prefix, session.value, session.id)
-        self._proven = session.connection
+        self._proven = connection
         # Safety: see test_a_negative_sequence_number_never_leads
         if not paths.is_in_sequence(self.node):
             detail = f"{self.node}: sequence numbers have run over; delete {self.place.directory} while nobody stands in it"
