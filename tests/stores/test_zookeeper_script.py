@@ -7,7 +7,7 @@ import logging
 import socket
 import struct
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from leaderd.election.events import (
     Elected,
     EntryGone,
     Queued,
+    QueueSeen,
     Renewed,
     RenewFailed,
     SessionFailed,
@@ -30,12 +31,15 @@ from leaderd.election.events import (
 )
 from leaderd.election.problems import Outcome, Reason
 from leaderd.stores.address import Credentials, parse_address
+from leaderd.stores.zookeeper import transport
 from tests.contract.candidate import Candidate
 from tests.contract.harness import Bench
 from tests.contract.proxy import Proxy
 from tests.stores.zookeeper_support import AUTH_XID, Script, reply
 
 MULTI, CREATE2, CHILDREN, GET, EXISTS = 14, 15, 8, 4, 3
+ALIVE = struct.pack(">ibi", 13, False, 0) + struct.pack(">ibi", -1, True, -1)
+"""What a `multi` of one check answers when the node exists."""
 
 
 @pytest.fixture
@@ -143,7 +147,8 @@ async def test_a_negative_sequence_number_never_leads(bench: Bench) -> None:
         assert 2 in script.seen, "our node was taken out"
 
 
-async def test_a_node_of_another_session_is_not_ours(bench: Bench) -> None:
+def first_in_line(owner: list[int]) -> Callable[[int, int, bytes], bytes | None]:
+    """A server at which our node is the only one; who owns it is what `owner` says at the moment."""
     name = "_c_x-lock-0000000001"
 
     def answer(kind: int, xid: int, body: bytes) -> bytes | None:
@@ -151,10 +156,29 @@ async def test_a_node_of_another_session_is_not_ours(bench: Bench) -> None:
             return reply(xid, 0, _string(f"/p/e/{name}") + _stat())
         if kind == GET:
             data = b"%020d" % 0 if b"mark" in body else b"x"
-            return reply(xid, 0, struct.pack(">i", len(data)) + data + _stat(owner=0x99))
+            return reply(xid, 0, struct.pack(">i", len(data)) + data + _stat(owner=owner[0]))
+        if kind == MULTI:
+            return reply(xid, 0, ALIVE)
         return reply(xid, 0, struct.pack(">i", 1) + _string(name) if kind == CHILDREN else b"\0" * 68)
 
-    async with Script(answer) as script:
+    return answer
+
+
+def in_one_breath(one: Candidate, state: str) -> None:
+    """Have the next answer arrive together with news of the connection, which the event loop handles before whoever waits."""
+    session = one.store._session  # type: ignore[attr-defined]
+    settle = session.client._settle
+
+    def both(future: asyncio.Future[Any], result: Any) -> None:
+        session.client._settle = settle
+        settle(future, result)
+        session._state_changed(state)
+
+    session.client._settle = both
+
+
+async def test_a_node_of_another_session_is_not_ours(bench: Bench) -> None:
+    async with Script(first_in_line([0x99])) as script:
         one = await candidate_of(bench, script)
         await one.expect(SessionOpened)
         one.submit(Stand(1, "e"))
@@ -164,6 +188,53 @@ async def test_a_node_of_another_session_is_not_ours(bench: Bench) -> None:
         one.submit(Renew(1, (Entry("e", 77),)))
         renewed = await bench.until(lambda: one.find(Renewed) or one.find(RenewFailed), 3.0, "an answer")
         assert not isinstance(renewed, Renewed) or renewed.owned == frozenset()
+
+
+async def standing(bench: Bench, script: Script) -> Candidate:
+    one = await candidate_of(bench, script)
+    await one.expect(SessionOpened)
+    one.submit(Stand(1, "e"))
+    await one.expect(Elected)
+    one.submit(Renew(1, (Entry("e", 77),)))
+    assert (await one.expect(Renewed)).owned == {"e"}
+    await one.expect(QueueSeen)
+    await bench.pause(0.2)
+    return one
+
+
+async def test_a_check_that_crossed_a_reconnection_proves_nothing(bench: Bench) -> None:
+    """It may have been sent on the new connection, and have found another's node of the same name."""
+    owner = [0x1234]
+    async with Script(first_in_line(owner)) as script:
+        one = await standing(bench, script)
+        owner[0] = 0x99
+        in_one_breath(one, transport.SUSPENDED)
+        one.submit(Renew(1, (Entry("e", 77),)))
+        assert (await one.expect(Renewed)).owned == frozenset()
+        await one.expect(EntryGone)
+
+
+async def test_an_answer_that_comes_with_the_end_of_the_session_proves_nothing(bench: Bench) -> None:
+    async with Script(first_in_line([0x1234])) as script:
+        one = await standing(bench, script)
+        in_one_breath(one, transport.LOST)
+        one.submit(Renew(1, (Entry("e", 77),)))
+        await one.expect(SessionGone)
+        await bench.pause(0.2)
+        assert one.find(Renewed) is one.find(RenewFailed) is None
+
+
+async def test_a_node_made_as_the_connection_broke_is_not_proven(bench: Bench) -> None:
+    owner = [0x1234]
+    async with Script(first_in_line(owner)) as script:
+        one = await candidate_of(bench, script)
+        await one.expect(SessionOpened)
+        owner[0] = 0x99
+        in_one_breath(one, transport.SUSPENDED)
+        one.submit(Stand(1, "e"))
+        await one.expect(EntryGone)
+        one.submit(Renew(1, (Entry("e", 77),)))
+        assert (await one.expect(Renewed)).owned == frozenset()
 
 
 async def test_a_server_that_answers_reads_only_is_left(bench: Bench) -> None:
@@ -210,10 +281,6 @@ async def test_submitting_before_start_and_after_close(bench: Bench) -> None:
     one._ended = True
     await asyncio.sleep(0)
     assert one.history == []
-
-
-ALIVE = struct.pack(">ibi", 13, False, 0) + struct.pack(">ibi", -1, True, -1)
-"""What a `multi` of one check answers when the node exists."""
 
 
 async def test_another_session_than_ours_is_the_end_of_ours(bench: Bench) -> None:

@@ -118,6 +118,7 @@ class Contest:
 
     def unproven(self) -> bool:
         """Whether our node may have become another's since we saw that it is our session's: the connection was lost since."""
+        # Safety: see test_after_a_reconnection_the_owner_is_compared
         return self.node is not None and self._proven != self._session.connection
 
     def disconnected(self) -> None:

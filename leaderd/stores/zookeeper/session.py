@@ -161,10 +161,10 @@ class Session:
                 asked = [(election, node) for election, contest in mine.items() if (node := contest.node) is not None]
                 gone |= mine.keys() - {election for election, _ in asked}
                 failed = await self._check([node for _, node in asked] or [self._base])
-                # Safety: see test_no_stale_session_check
+                # Safety: see test_an_answer_that_comes_with_the_end_of_the_session_proves_nothing
                 if self._ended is not None:
                     return self._ended
-                # Safety: see test_after_a_reconnection_the_owner_is_compared
+                # Safety: see test_a_check_that_crossed_a_reconnection_proves_nothing
                 if any(contest.unproven() for contest in mine.values()):
                     continue
                 if failed is None or not asked:
