@@ -1,45 +1,62 @@
-"""`python -m bench [NAME...] [--quick] [--write]`: measure, and print a table."""
+"""Measure, and print a table: figure, goal, measured, reached. Without a name, everything."""
 
 from __future__ import annotations
 
 import argparse
-import os
-import platform
+import json
 import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
-from bench import failover, footprint, handover, serving
+from bench import command, failover, footprint, handover, machine, page, promise, requests, serving
+from bench.ground import Ground, ground
 from bench.stats import Figure, table
 
-BENCHES = {"handover": handover.run, "failover": failover.run, "footprint": footprint.run, "serving": serving.run}
-PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
-MARKER = "<!-- figures: written by `python -m bench --write` -->"
-
-
-def machine() -> str:
-    """What it was measured on, without names."""
-    return (
-        f"{os.cpu_count()} processors, {platform.system()} {platform.release().split('-')[0]}, CPython {platform.python_version()}"
-    )
+BENCHES: dict[str, Callable[[Ground], list[Figure]]] = {
+    "handover": handover.run,
+    "promise": promise.run,
+    "failover": failover.run,
+    "footprint": footprint.run,
+    "requests": requests.run,
+    "command": command.run,
+    "serving": serving.run,
+}
 
 
 def main() -> int:
     """Run the named benchmarks, or all."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("names", nargs="*", choices=[*BENCHES, []], metavar="NAME", help=", ".join(BENCHES))
-    parser.add_argument("--quick", action="store_true", help="few rounds: a first look, not for quoting")
-    parser.add_argument("--write", action="store_true", help="put the figures into docs/benchmarks.md")
+    parser.add_argument("--quick", action="store_true", help="few rounds, in under three minutes: a first look, not for quoting")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="add the figures with all values to FILE, by benchmark")
+    parser.add_argument("--write", action="store_true", help="the same with docs/figures.json, and show them in docs/benchmarks.md")
     options = parser.parse_args()
+    file = page.FIGURES if options.write else options.json
+    recorded = json.loads(file.read_text()) if file is not None and file.exists() else {}
     figures: list[Figure] = []
+    failed: list[str] = []
+    print(f"{machine.description()}\n", flush=True)
     for name in options.names or BENCHES:
-        print(f"{name} ...", file=sys.stderr, flush=True)
-        found = BENCHES[name](options.quick)
-        print(table(found), flush=True)
+        load = 0.0 if options.quick else machine.wait_quiet()
+        begun_s = time.monotonic()
+        try:
+            with ground(options.quick) as place:
+                found = BENCHES[name](place)
+        except Exception as error:  # noqa: BLE001 - an hour of other figures is not to be lost for one that cannot be taken
+            print(f"{name} failed: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+            failed.append(name)
+            continue
+        print(f"{name}: {time.monotonic() - begun_s:.0f} s", file=sys.stderr, flush=True)
         figures += found
+        recorded[name] = {"machine": machine.description(), "load": load, "figures": [asdict(figure) for figure in found]}
+        if file is not None:
+            file.write_text(page.as_json(recorded))
+    print(table(figures), flush=True)
     if options.write:
-        head = PAGE.read_text(encoding="utf-8").partition(MARKER)[0]
-        PAGE.write_text(f"{head}{MARKER}\n\nMachine: {machine()}.\n\n{table(figures)}\n", encoding="utf-8")
-    return 0
+        page.write(recorded, list(BENCHES))
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import select
 import socket
 import threading
+from typing import Protocol
 
 
 class CountingProxy:
@@ -40,7 +41,7 @@ class CountingProxy:
         server = socket.create_connection(self._target)
         for sock in (client, server):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        count = {"Consul": _Http(), "ZooKeeper": _Frames(), "etcd": _Http2()}[self._store]
+        count = counter(self._store)
         with client, server:
             while not self._stopping:
                 ready, _, _ = select.select([client, server], [], [], 0.5)
@@ -56,12 +57,32 @@ class CountingProxy:
                         return
 
 
-class _Http:
+class _Counter(Protocol):
     def feed(self, data: bytes) -> int:
-        return data.count(b" HTTP/1.1\r\n")
+        """How many requests `data`, the next bytes of one connection, completes."""
 
 
-class _Frames:
+def counter(store: str) -> _Counter:
+    """A fresh counter for one connection to that store."""
+    counters: dict[str, type[_Counter]] = {"Consul": _Http, "ZooKeeper": _Frames, "etcd": _Http2}
+    return counters[store]()
+
+
+class _Http(_Counter):
+    _MARK = b" HTTP/1.1\r\n"
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> int:
+        text = self._rest + data
+        found = text.count(self._MARK)
+        self._rest = text[text.rfind(self._MARK) + len(self._MARK) :] if found else text
+        self._rest = self._rest[1 - len(self._MARK) :]
+        return found
+
+
+class _Frames(_Counter):
     def __init__(self) -> None:
         self._rest = b""
         self._greeted = False
@@ -80,7 +101,7 @@ class _Frames:
         return found
 
 
-class _Http2:
+class _Http2(_Counter):
     _PREFACE = 24
 
     def __init__(self) -> None:
