@@ -387,18 +387,18 @@ async def test_the_wrong_credentials_are_refused(guarded: tuple[Place, Credentia
 
 
 async def test_a_claim_that_may_not_write_the_mark(guarded: tuple[Place, Credentials, Credentials]) -> None:
-    from kazoo.security import ACL, Id
+    from kazoo.security import ACL, Id, Permissions
 
     place, good, _ = guarded
     one = await place.candidate(credentials=good)
     await one.stand()
     elected = await one.expect(Elected)
     await place.zk("add_auth", "digest", "good:good-s3cret")
-    await place.zk("set_acls", f"/{place.path}/.leaderd/e/mark", [ACL(1, Id("world", "anyone"))])
+    await place.zk("set_acls", f"/{place.path}/.leaderd/e/mark", [ACL(Permissions.READ | Permissions.ADMIN, Id("world", "anyone"))])
     one.submit(Claim(one.epoch, "e", elected.token, elected.mark))
     failed = await one.expect(StandFailed)
     assert (failed.problem.outcome, failed.problem.reason) == (Outcome.UNKNOWN, Reason.PERMISSION_DENIED)
-    await place.zk("set_acls", f"/{place.path}/.leaderd/e/mark", [ACL(31, Id("world", "anyone"))])
+    await place.zk("set_acls", f"/{place.path}/.leaderd/e/mark", [ACL(Permissions.ALL, Id("world", "anyone"))])
     one.submit(Withdraw(one.epoch, "e", elected.token))
     await one.expect(Withdrawn)
     one.forget()

@@ -232,9 +232,10 @@ async def test_a_node_made_as_the_connection_broke_is_not_proven(bench: Bench) -
         owner[0] = 0x99
         in_one_breath(one, transport.SUSPENDED)
         one.submit(Stand(1, "e"))
-        await one.expect(EntryGone)
+        await one.expect(Queued)
         one.submit(Renew(1, (Entry("e", 77),)))
         assert (await one.expect(Renewed)).owned == frozenset()
+        await one.expect(EntryGone)
 
 
 async def test_a_server_that_answers_reads_only_is_left(bench: Bench) -> None:

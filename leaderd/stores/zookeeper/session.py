@@ -168,7 +168,8 @@ class Session:
                 if any(contest.unproven() for contest in mine.values()):
                     continue
                 if failed is None or not asked:
-                    return frozenset(gone)  # with nothing of ours to check, any answer is the quorum's
+                    # With nothing of ours to check, any answer is the quorum's. What was found gone meanwhile is proven by none.
+                    return frozenset(gone | {election for election, node in asked if mine[election].node != node})
                 at, error = failed
                 if not isinstance(error, kz.NoNodeError):
                     return problem_of(error, f"checking {asked[at][1]}")
