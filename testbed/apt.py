@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 MIRROR_ENV = "LEADERD_TESTBED_MIRROR"
@@ -69,6 +69,12 @@ class Suite:
             f"no mirror of this machine has Debian {self.name} (set {MIRROR_ENV} to one, and {KEYRING_ENV} to its "
             f"keyring):\n" + "\n".join(problems)
         )
+
+    def closure(self, packages: Sequence[str], without: Collection[str] = ()) -> list[str]:
+        """The packages and all they depend on, but for those in `without`, whose work the machine's own files do."""
+        said = _run(["apt-get", *self._options, "-s", "--no-install-recommends", "install", *packages])
+        names = [line.split()[1] for line in said.splitlines() if line.startswith("Inst ")]
+        return [name for name in names if name not in without]
 
     def unpack(self, packages: Sequence[str], target: Path) -> list[str]:
         """Download packages and unpack them under `target`; returns the file names, which tell the exact versions."""

@@ -46,6 +46,8 @@ class Item:
     version: str
     suite: str
     packages: tuple[str, ...]
+    libraries: bool = False
+    """Whether what the packages depend on is unpacked beside them, for programs that need more than a plain machine has."""
 
     @property
     def name(self) -> str:
@@ -72,6 +74,8 @@ _ZOOKEEPER = (
     "libsnappy-java",
     "libnetty-java",  # the TLS port
 )
+# The C library is the machine's own, which must be as new as the suite's; pictures are drawn by the processor, so no drivers.
+_NOT_UNPACKED = {"libc6", "libgl1-mesa-dri", "libllvm15", "libz3-4", "x11-utils", "xdg-utils"}
 _CURATOR = ("libcurator-recipes-java", "libcurator-framework-java", "libcurator-client-java", "libguava-java")
 
 CATALOGUE: tuple[Item, ...] = (
@@ -81,6 +85,7 @@ CATALOGUE: tuple[Item, ...] = (
     Item("zookeeper", "3.8", "bookworm", _ZOOKEEPER),
     Item("consul", "1.8", "bullseye", ("consul",)),  # the last suite that carries it
     Item("curator", "5.4", "bookworm", _CURATOR),
+    Item("chromium", "headless", "bookworm", ("chromium-headless-shell", "fonts-dejavu-core"), libraries=True),
 )
 # The jute jar comes first: the manifest of zookeeper.jar names absolute paths, so an older jute jar installed on the
 # machine would win otherwise, and every client connect would die with NoSuchMethodError in a healthy-looking ensemble.
@@ -178,6 +183,9 @@ def _in_cache(item: Item) -> Installed | None:
     if item.server in _PATH_PROGRAMS:
         programs = {name: str(root / "usr" / "bin" / name) for name in _PATH_PROGRAMS[item.server]}
         return Installed(item.server, item.version, str(root), exactly, programs=programs)
+    if item.server == "chromium":
+        shell = root / "usr" / "lib" / "chromium" / "chromium-headless-shell"
+        return Installed(item.server, item.version, str(root), exactly, programs={"chromium": str(shell)})
     names = _ZOOKEEPER_JARS if item.server == "zookeeper" else _CURATOR_JARS
     folder = root / "usr" / "share" / "java"
     jars = tuple(str(folder / f"{name}.jar") for name in names if (folder / f"{name}.jar").exists())
@@ -284,7 +292,8 @@ def _fetch_suite(items: Sequence[Item], scratch: Path) -> list[Path]:
     for item in items:
         started = time.monotonic()
         staging = scratch / item.name
-        files = suite.unpack(item.packages, staging)
+        names = suite.closure(item.packages, _NOT_UNPACKED) if item.libraries else item.packages
+        files = suite.unpack(names, staging)
         manifest = {"suite": item.suite, "packages": list(item.packages), "files": files}
         (staging / "manifest.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")
         target = cache() / item.name

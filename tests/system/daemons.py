@@ -60,6 +60,9 @@ class DaemonProcess:
     ttl: str = "3s"
     config: str = ""
     """More YAML, appended to the generated configuration."""
+    http: str = "off"
+    instance: str = ""
+    """Its name in the store, if not `name`."""
     process: subprocess.Popen[bytes] | None = None
     starts: int = 0
 
@@ -84,8 +87,8 @@ class DaemonProcess:
         self.folder.mkdir(exist_ok=True)
         names = "".join(f"  - name: {name}\n" for name in self.elections)
         self.config_file.write_text(
-            f"instance: {self.name}\nstore: {{url: '{self.store_url}'}}\ntiming: {{ttl: {self.ttl}}}\nelections:\n{names}"
-            f"listen: {{http: off, ops: off, socket: {{path: {self.socket}}}}}\nlog: {{format: json}}\n{self.config}"
+            f"instance: {json.dumps(self.instance or self.name)}\nstore: {{url: '{self.store_url}'}}\ntiming: {{ttl: {self.ttl}}}\nelections:\n{names}"
+            f"listen: {{http: {self.http}, ops: off, socket: {{path: {self.socket}}}}}\nlog: {{format: json}}\n{self.config}"
         )
         self.starts += 1
         environ = {k: v for k, v in os.environ.items() if not k.startswith("LEADERD_")}
@@ -128,6 +131,10 @@ class DaemonProcess:
             within_s,
             f"{self.name} says {text!r}",
         )  # type: ignore[return-value]
+
+    def url(self) -> str:
+        """Where the app listener answers; needs `http` to be on."""
+        return "http://" + str(self.says("starting")["listening"]["app"])
 
     def send(self, number: signal.Signals) -> None:
         assert self.process is not None

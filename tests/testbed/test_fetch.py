@@ -24,6 +24,9 @@ if arguments[0] == "indextargets":
     print("file:///somewhere/updates\\nfile:///somewhere/debian\\nfile:///somewhere/debian-security")
 elif arguments[0] == os.environ.get("PRETEND_FAILURE"):
     sys.exit("E: it is broken today")
+elif arguments[0] == "install":
+    print("NOTE: This is only a simulation!")
+    print("\\n".join(f"Inst {{package}} (1)" for package in ["libc6", "libpicture", *arguments[1:]]))
 elif arguments[0] == "download":
     time.sleep(0.3)
     for package in arguments[1:]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from leaderd import __version__
 from leaderd.board import Answer
 from leaderd.metrics import CONTENT_TYPE, Metrics
+from leaderd.surfaces import page
 from leaderd.surfaces.http.openapi import document
 from leaderd.surfaces.http.probes import Probes
 from leaderd.surfaces.http.query import Asked, asked, bad_parameter, split_query
@@ -115,12 +116,15 @@ class Routes:
         return Response(code, encode_json(body), headers=headers.encode("ascii"), silent=options)
 
     def _who_leads(self, request: Request, election: str | None, most_s: float) -> Response:
+        accept = request.headers.get("accept", "")
+        if "html" in accept and page.wanted(accept):
+            return Response(200, *page.page())
         pairs = dict(split_query(request.query, ("election",)))
         # Who reads its own name here takes it for a yes, so it is one, with the usual promise.
         answer = self._ask(pairs.get("election"), None, most_s)
         name = leader_instance(answer, self._view.board.snapshot)
         found = {"name": name or "", "last_update": self._changes.last_update(answer.view.name)}
-        return Response(200, encode_json(found))
+        return Response(200, encode_json(found), headers=page.VARY)
 
     def _ask(
         self, election: str | None, wanted_s: float | None, most_s: float, min_valid_s: float = 0.0, token: int | None = None
