@@ -1,4 +1,4 @@
-"""`leaderd status`: who leads, as a table or as the daemon's JSON; once or again and again."""
+"""`leaderd status`: who leads, as a table or as the daemon's JSON; once or again and again (on a terminal drawn by `watch`)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from leaderd.cli import daemon_client
 from leaderd.cli.options import client_parser, election
+from leaderd.cli.screen import text
 from leaderd.errors import EXIT_OK, EXIT_UNREACHABLE, EXIT_USAGE, Fatal
 
 REDRAW_S = 1.0
@@ -28,19 +29,17 @@ def main(argv: Sequence[str]) -> int:
     if not options.watch:
         print(_render(options))
         return EXIT_OK
-    redraw = sys.stdout.isatty() and options.output == "table"
-    if redraw:
-        print("\x1b[2J", end="")
+    if sys.stdout.isatty() and options.output == "table":
+        from leaderd.cli.watch import watch
+
+        watch(daemon_client.socket_path(options.socket), options.election, sys.stdout)
     while True:
         try:
-            text = _render(options)
+            said = _render(options)
         except daemon_client.Unreachable as exc:
             # It may come back: that is what one watches for.
-            text = json.dumps({"error": exc.message}) if options.output == "json" else exc.message
-        if redraw:
-            # Home, each line with the rest of the old one erased, then everything below erased.
-            text = "\x1b[H" + "\n".join(f"{line}\x1b[K" for line in text.splitlines()) + "\n\x1b[J"
-        print(text, end="" if redraw else "\n", flush=True)
+            said = json.dumps({"error": exc.message}) if options.output == "json" else exc.message
+        print(said, flush=True)
         time.sleep(REDRAW_S)
 
 
@@ -54,7 +53,7 @@ def _render(options: argparse.Namespace) -> str:
         raise daemon_client.Unreachable("what answers at the socket is no leaderd: its answer is not the expected JSON")
     found: list[Body] = [each for each in elections if isinstance(each, dict)]
     if options.election is not None:
-        names = ", ".join(_text(each.get("election")) for each in found)
+        names = ", ".join(text(each.get("election")) for each in found)
         found = [each for each in found if each.get("election") == options.election]
         if not found:
             raise Fatal(f"the daemon does not stand in {options.election}; it stands in: {names}", EXIT_USAGE)
@@ -68,23 +67,23 @@ def table(body: Body, elections: list[Body]) -> str:
     rows = [HEADINGS, *(_row(each) for each in elections)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([f"instance {_text(body.get('instance'))}, {_store(body.get('store'))}", "", *lines])
+    return "\n".join([f"instance {text(body.get('instance'))}, {_store(body.get('store'))}", "", *lines])
 
 
 def _row(each: Body) -> tuple[str, ...]:
     listed = each.get("candidates")
     candidates: list[Body] = [c for c in listed if isinstance(c, dict)] if isinstance(listed, list) else []
     leading = next((c for c in candidates if c.get("leader")), {})
-    leader = _text(each.get("leader_instance")) + ("*" if each.get("leader") else "")
+    leader = text(each.get("leader_instance")) + ("*" if each.get("leader") else "")
     token = each.get("token") if each.get("token") is not None else leading.get("token")
-    state, reason = _text(each.get("state")), _text(each.get("reason"))
+    state, reason = text(each.get("state")), text(each.get("reason"))
     # The reason is worth its place where the state does not say it already.
     if reason not in {"-", "lease_held", "other_leader", "in_queue", state}:
         state += f" ({reason})"
-    queue = [_text(c.get("instance")) + ("*" if c.get("own") else "") for c in candidates]
+    queue = [text(c.get("instance")) + ("*" if c.get("own") else "") for c in candidates]
     more = f", and {len(queue) - QUEUE_SHOWN} more" if len(queue) > QUEUE_SHOWN else ""
     lease = _seconds(each.get("lease_remaining_ms")) if each.get("leader") else "-"
-    return (_text(each.get("election")), leader, _text(token), state, lease, ", ".join(queue[:QUEUE_SHOWN]) + more or "-")
+    return (text(each.get("election")), leader, text(token), state, lease, ", ".join(queue[:QUEUE_SHOWN]) + more or "-")
 
 
 def _store(store: object) -> str:
@@ -93,19 +92,11 @@ def _store(store: object) -> str:
     connected = "connected" if store.get("connected") else "NOT CONNECTED"
     seen = store.get("last_seen_ms")
     last = f"last answer {_seconds(seen)} ago" if seen is not None else "never answered"
-    return f"store {_text(store.get('kind'))}: {connected}, {last}"
+    return f"store {text(store.get('kind'))}: {connected}, {last}"
 
 
 def _seconds(milliseconds: object) -> str:
     return f"{milliseconds / 1000:.1f}s" if isinstance(milliseconds, int | float) else "-"
-
-
-def _text(value: object) -> str:
-    """A cell: names come from peers, so nothing in them may move the cursor."""
-    if value is None or value == "":
-        return "-"
-    text = str(value)
-    return text if text.isprintable() else ascii(text)[1:-1]
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -94,15 +94,3 @@ def test_watching_goes_on_while_the_daemon_is_away(daemon, cli, monkeypatch):
     assert code == 130
     assert ["error" in json.loads(line) for line in out.splitlines()] == [False, True, False]
     assert err == ""
-
-
-def test_watching_on_a_terminal_redraws(daemon, cli, monkeypatch):
-    def stop(_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(status.time, "sleep", stop)
-    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
-    daemon.answer(response(200, BODY))
-    out = cli("status", "--watch")[1]
-    assert out.startswith("\x1b[2J\x1b[Hinstance pod-1")
-    assert out.endswith("\x1b[K\n\x1b[J")
