@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from leaderd.cli.cells import text
+
 Body = Mapping[str, object]
 MIN_WIDTH = 40
 LABEL = 9
@@ -259,11 +261,3 @@ def _span(seconds: float) -> str:
         if seconds < limit:
             return f"{seconds / unit:.1f} {name}" if seconds < 10 else f"{seconds / unit:.0f} {name}"
     return f"{seconds / 86_400:.0f} days"
-
-
-def text(value: object) -> str:
-    """A cell: names come from peers, so nothing in them may move the cursor."""
-    if value is None or value == "":
-        return "-"
-    found = str(value)
-    return found if found.isprintable() else ascii(found)[1:-1]

@@ -9,8 +9,8 @@ import time
 from collections.abc import Sequence
 
 from leaderd.cli import daemon_client
+from leaderd.cli.cells import text
 from leaderd.cli.options import client_parser, election
-from leaderd.cli.screen import text
 from leaderd.errors import EXIT_OK, EXIT_UNREACHABLE, EXIT_USAGE, Fatal
 
 REDRAW_S = 1.0
