@@ -12,6 +12,7 @@ from urllib.parse import quote
 from leaderd.config.durations import format_duration
 from leaderd.config.keys import BY_PATH, KEYS, LISTS, Kind
 from leaderd.config.model import (
+    DEFAULT_ORIGIN,
     Config,
     ElectionConfig,
     HostPort,
@@ -112,7 +113,7 @@ class _Loader:
 
     def _refuse(self, path: str, rule: str, remedy: str) -> None:
         setting = self._settings.get(path)
-        origin = setting.origin if setting else "default"
+        origin = setting.origin if setting else DEFAULT_ORIGIN
         self._problems.append(ConfigProblem(path, self._text(path, setting), rule, remedy, origin))
 
     def _text(self, path: str, setting: Setting | None) -> str | None:
@@ -140,7 +141,7 @@ class _Loader:
             return None
         address = self._one("store.url", StoreAddress)
         if defaulted:
-            read = self._read("store.url", Item(url, "default"))
+            read = self._read("store.url", Item(url, DEFAULT_ORIGIN))
             address = read if isinstance(read, StoreAddress) else None
         if address is None:
             return None
@@ -216,7 +217,7 @@ class _Loader:
         path = (self._values.get("listen.socket.path") or [None])[0]
         if path is None and "listen.socket.path" not in self._settings:
             self._settings["listen.socket.path"] = Setting(
-                (Item(f"{runtime_dir(self._environ)}/{SOCKET_NAME}", "default"),), "default"
+                (Item(f"{runtime_dir(self._environ)}/{SOCKET_NAME}", DEFAULT_ORIGIN),), DEFAULT_ORIGIN
             )
             path = self._read("listen.socket.path", self._settings["listen.socket.path"].items[0])
         socket = None
@@ -250,7 +251,7 @@ class _Loader:
             text = worked_out.get(key.path) or self._text(key.path, setting) or "none"
             if key.kind in LISTS and setting and key.kind is not Kind.ELECTIONS:
                 text = ", ".join(str(value) for value in self._values[key.path]) or "none"
-            lines[key.path] = (text, setting.origin if setting else "default")
+            lines[key.path] = (text, setting.origin if setting else DEFAULT_ORIGIN)
         return lines
 
 

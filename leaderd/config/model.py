@@ -9,6 +9,9 @@ from pathlib import Path
 from leaderd.election.timing import Timing
 from leaderd.stores.address import Credentials, StoreAddress, Tls
 
+DEFAULT_ORIGIN = "default"
+"""Where a value comes from that nobody gave."""
+
 
 @dataclass(frozen=True, slots=True)
 class HostPort:
@@ -103,6 +106,8 @@ class Config:
     """Key: (value as text, origin), secrets redacted; for `leaderd config show` and to say what a reload changed."""
 
     def changed_keys(self, other: Config) -> list[str]:
-        """The keys whose values differ, for the line that says what a reload did and what needs a restart."""
+        """The keys somebody gave other values, for the line that says what a reload did; not the defaults that follow from them."""
+        nothing = ("", DEFAULT_ORIGIN)
         keys = sorted({*self.shown, *other.shown})
-        return [key for key in keys if self.shown.get(key, ("", ""))[0] != other.shown.get(key, ("", ""))[0]]
+        pairs = {key: (self.shown.get(key, nothing), other.shown.get(key, nothing)) for key in keys}
+        return [key for key, ((was, of_was), (is_, of_is)) in pairs.items() if was != is_ and not of_was == of_is == DEFAULT_ORIGIN]

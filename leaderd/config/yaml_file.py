@@ -235,7 +235,7 @@ class _Walk:
                 remedy = "an election has the key name only"
                 self._problems.append(ConfigProblem(f"elections.{key}", None, "unknown key", remedy, f"{self._path}:{line}"))
         if name is None:
-            self._wrong("elections", origin, entry, "an election has no name", "write `- name: daily-report`")
+            self._wrong("elections", origin, entry, "an election needs its name", "write `- name: daily-report`")
         return name
 
     def _wrong(self, path: str, origin: str, value: Node, rule: str, remedy: str) -> None:
