@@ -232,7 +232,7 @@ ELECTIONS = [
     ("elections: [a]", "write `- name: a`"),
     ("elections: [[a]]", "an election is a mapping"),
     ("elections: [null]", "an election is a mapping, not nothing"),
-    ("elections: [{}]", "has no name"),
+    ("elections: [{}]", "needs its name"),
     ("elections: [{name: }]", "each entry is one plain value, not nothing"),
     ("elections: [{name: [a]}]", "each entry is one plain value"),
     ("elections: [{name: a}, {name: a}]", "stands here twice"),

@@ -86,8 +86,9 @@ class DaemonProcess:
     def start(self) -> DaemonProcess:
         self.folder.mkdir(exist_ok=True)
         names = "".join(f"  - name: {name}\n" for name in self.elections)
+        instance = json.dumps(self.instance or self.name)
         self.config_file.write_text(
-            f"instance: {json.dumps(self.instance or self.name)}\nstore: {{url: '{self.store_url}'}}\ntiming: {{ttl: {self.ttl}}}\nelections:\n{names}"
+            f"instance: {instance}\nstore: {{url: '{self.store_url}'}}\ntiming: {{ttl: {self.ttl}}}\nelections:\n{names}"
             f"listen: {{http: {self.http}, ops: off, socket: {{path: {self.socket}}}}}\nlog: {{format: json}}\n{self.config}"
         )
         self.starts += 1
