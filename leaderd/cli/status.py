@@ -67,7 +67,7 @@ def table(body: Body, elections: list[Body]) -> str:
     rows = [HEADINGS, *(_row(each) for each in elections)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([f"instance {text(body.get('instance'))}, {_store(body.get('store'))}", "", *lines])
+    return "\n".join([f"instance {text(body.get('instance'))} (*), {_store(body.get('store'))}", "", *lines])
 
 
 def _row(each: Body) -> tuple[str, ...]:

@@ -28,7 +28,7 @@ def test_the_table(daemon, cli):
     assert cli("status") == (
         0,
         """\
-instance pod-1, store etcd: connected, last answer 0.4s ago
+instance pod-1 (*), store etcd: connected, last answer 0.4s ago
 
 ELECTION      LEADER  TOKEN  STATE HERE                   LEASE  QUEUE
 a             pod-1*  42     leader                       7.3s   pod-1*, pod-2
