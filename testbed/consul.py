@@ -123,14 +123,21 @@ class ConsulCluster(Cluster):
             return None
 
     def _is_ready(self) -> bool:
-        """A session needs its node in the catalogue with a passing serf check, which comes after the leader."""
+        """A session needs its node in the catalogue with a passing serf check, which comes after the leader.
+
+        And a node that has just come back has to be a voter again, or the next one that goes takes the quorum with it.
+        """
+        wanted = {f"node{i}" for i in self.serving}
         try:
+            servers = self.api("GET", "/v1/operator/raft/configuration", node=self.serving[0], timeout=1.5)["Servers"]
+            if not {server["Node"] for server in servers if server["Voter"]} >= wanted:
+                return False
             for index in self.serving:
                 checks = self.api("GET", "/v1/health/state/passing", node=index, timeout=1.5)
                 alive = {check["Node"] for check in checks if check["CheckID"] == "serfHealth"}
-                if not alive >= {f"node{i}" for i in self.serving}:
+                if not alive >= wanted:
                     return False
-        except (OSError, HttpError, ValueError):
+        except (OSError, HttpError, KeyError, ValueError):
             return False
         return True
 

@@ -86,6 +86,7 @@ CATALOGUE: tuple[Item, ...] = (
     Item("consul", "1.8", "bullseye", ("consul",)),  # the last suite that carries it
     Item("curator", "5.4", "bookworm", _CURATOR),
     Item("chromium", "headless", "bookworm", ("chromium-headless-shell", "fonts-dejavu-core"), libraries=True),
+    Item("nftables", "1.0", "bookworm", ("nftables",), libraries=True),
 )
 # The jute jar comes first: the manifest of zookeeper.jar names absolute paths, so an older jute jar installed on the
 # machine would win otherwise, and every client connect would die with NoSuchMethodError in a healthy-looking ensemble.
@@ -186,6 +187,8 @@ def _in_cache(item: Item) -> Installed | None:
     if item.server == "chromium":
         shell = root / "usr" / "lib" / "chromium" / "chromium-headless-shell"
         return Installed(item.server, item.version, str(root), exactly, programs={"chromium": str(shell)})
+    if item.server == "nftables":
+        return Installed(item.server, item.version, str(root), exactly, programs={"nft": str(root / "usr" / "sbin" / "nft")})
     names = _ZOOKEEPER_JARS if item.server == "zookeeper" else _CURATOR_JARS
     folder = root / "usr" / "share" / "java"
     jars = tuple(str(folder / f"{name}.jar") for name in names if (folder / f"{name}.jar").exists())

@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -28,7 +29,6 @@ class Terminal:
             env={**os.environ, "TERM": "xterm", "COLUMNS": "90", "LINES": "30", "PYTHONUTF8": "1", **environ},
         )
         os.close(child)
-        os.set_blocking(self.parent, False)
         self.seen = ""
 
     def until(self, text):
@@ -42,10 +42,8 @@ class Terminal:
         end_s = time.monotonic() + within_s
         while not enough():
             assert time.monotonic() < end_s, self.seen
-            try:
+            if select.select([self.parent], [], [], 0.1)[0]:
                 self.seen += os.read(self.parent, 65536).decode()
-            except BlockingIOError:
-                time.sleep(0.02)
         drawn, self.seen = self.seen, ""
         return drawn
 

@@ -1,0 +1,108 @@
+"""Everything a run consists of: store nodes, pods, links, the recorder; and who plays which part at this moment.
+
+Roles are looked up when a step is carried out: `leader`, `followers`, `candidates` among the pods; `store-leader`,
+`store-followers`, `stores`, `minority`, `majority`, `leader-node` (the store node that the leading pod is attached to) and
+`other-nodes` (all but that) among the store's hosts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from chaos.history import Recorder
+from chaos.pods import Pod
+from chaos.substrates import Links
+from testbed.cluster import Cluster
+from testbed.process import wait_until
+
+
+class NoSuchRole(ValueError):
+    """Nobody plays that part, or nobody can; the text names those who can be asked for."""
+
+
+@dataclass
+class Bed:
+    """One run's world. `attached`: by pod, the only store node it knows, where pods are attached to one."""
+
+    store: str
+    cluster: Cluster
+    links: Links
+    recorder: Recorder
+    ttl_s: float
+    pods: list[Pod] = field(default_factory=list)
+    attached: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def store_hosts(self) -> list[str]:
+        """The hosts of the store nodes, in node order."""
+        return [f"s{number}" for number in range(1, self.cluster.nodes + 1)]
+
+    def leader(self) -> Pod | None:
+        """The pod whose last yes still holds; None when nobody's does."""
+        return next((pod for pod in self.pods if pod.probe.leads()), None)
+
+    def wait_leader(self, within_s: float, other_than: str | None = None) -> Pod:
+        """Wait for a leader. Raises `WaitTimeout`."""
+
+        def found() -> Pod | None:
+            leader = self.leader()
+            return None if leader is None or leader.name == other_than else leader
+
+        besides = f" other than {other_than}" if other_than else ""
+        return wait_until(found, within_s, f"a pod{besides} leads", every=0.005)
+
+    def pod(self, name: str) -> Pod:
+        """The pod of that name. Raises `NoSuchRole`."""
+        for pod in self.pods:
+            if pod.name == name:
+                return pod
+        raise NoSuchRole(f"there is no pod {name}")
+
+    def node(self, host: str) -> int:
+        """The index of a store host. Raises `NoSuchRole`."""
+        if host not in self.store_hosts:
+            raise NoSuchRole(f"{host} is no store node; they are {', '.join(self.store_hosts)}")
+        return self.store_hosts.index(host)
+
+    def port(self, host: str) -> int:
+        """The client port of a store host. Raises `NoSuchRole`."""
+        return int(self.cluster.endpoints[self.node(host)].rpartition(":")[2])
+
+    def who(self, role: str) -> list[str]:
+        """The hosts that play a part now. Raises `NoSuchRole`."""
+        if role in {*self.store_hosts, *(pod.host for pod in self.pods)}:
+            return [role]
+        roles = self._roles()
+        if role not in roles:
+            raise NoSuchRole(f"nobody is called {role}: a host, or one of {', '.join(roles)}")
+        return roles[role]()
+
+    def _roles(self) -> dict[str, Callable[[], list[str]]]:
+        return {
+            "leader": lambda: [self._leading().host],
+            "followers": lambda: [pod.host for pod in self.pods if pod is not self._leading()],
+            "candidates": lambda: [pod.host for pod in self.pods],
+            "stores": lambda: self.store_hosts,
+            "store-leader": lambda: [self._store_leader()],
+            "store-followers": lambda: [host for host in self.store_hosts if host != self._store_leader()],
+            "leader-node": lambda: [self._leader_node()],
+            "other-nodes": lambda: [host for host in self.store_hosts if host != self._leader_node()],
+            "minority": lambda: self.store_hosts[: (self.cluster.nodes - 1) // 2],
+            "majority": lambda: self.store_hosts[(self.cluster.nodes - 1) // 2 :],
+        }
+
+    def _leading(self) -> Pod:
+        leader = self.leader()
+        if leader is None:
+            raise NoSuchRole("nobody leads now")
+        return leader
+
+    def _store_leader(self) -> str:
+        return self.store_hosts[self.cluster.leader_index()]
+
+    def _leader_node(self) -> str:
+        name = self._leading().name
+        if name not in self.attached:
+            raise NoSuchRole(f"{name} knows every store node: give the topology `attach: one`")
+        return self.attached[name]

@@ -1,0 +1,178 @@
+"""Carries a scenario out: brings the world up, does the steps, heals whatever is left, and writes everything down."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from chaos import stores
+from chaos.bed import Bed
+from chaos.faults import Injection
+from chaos.history import Recorder
+from chaos.pods import Plan, Pod
+from chaos.scenario import AwaitLeader, AwaitNobody, Heal, Hold, Inject, Scenario, Step, seconds
+from chaos.substrates import Links
+from chaos.workload.resource import Resource
+from testbed.process import WaitTimeout, wait_until
+
+ELECTION = "jobs"
+PROMISE = "300ms"
+SLOT_S = 0.5
+Say = Callable[[str], None]
+
+
+class Engine:
+    """One run. `say` gets a line of progress for each step."""
+
+    def __init__(self, scenario: Scenario, store: str, links: Links, folder: Path, say: Say) -> None:
+        self._scenario = scenario
+        self._folder = folder
+        self._say = say
+        self._recorder = Recorder(folder)
+        self._ttl_s = stores.ttl_s(store, scenario.topology.ttl)
+        self._bound_s = stores.bound_s(store, self._ttl_s, disturbs_store(scenario))
+        cluster = stores.make(store, scenario.topology.store_nodes, links)
+        self._bed = Bed(store, cluster, links, self._recorder, self._ttl_s)
+        self._in_force: dict[str, Injection] = {}
+        self._led_before: str | None = None
+
+    def run(self) -> None:
+        """From nothing to nothing. Raises `NotBiting` and what the parts raise; a wait in vain is only written down."""
+        resources = [
+            Resource(name, self._folder / f"{name}.sock", name == "fenced", self._recorder) for name in ("fenced", "unfenced")
+        ]
+        try:
+            with self._bed.cluster:
+                self._say(f"store up: {self._bed.store}, {self._bed.cluster.nodes} nodes")
+                self._start_pods()
+                for step in self._scenario.method:
+                    self._carry_out(step)
+                self._heal("")
+                self._recover()
+        finally:
+            for injection in self._in_force.values():
+                injection.heal()
+            for pod in self._bed.pods:
+                pod.stop()
+            for resource in resources:
+                resource.close()
+            self._recorder.note("end")
+            self._recorder.close()
+
+    def _start_pods(self) -> None:
+        bed, topology = self._bed, self._scenario.topology
+        plan = Plan(ELECTION, f"{self._ttl_s:g}s", PROMISE, SLOT_S)
+        for number in range(1, topology.candidates + 1):
+            name = f"c{number}"
+            nodes = self._nodes_for(number)
+            url = f"{bed.store}://{','.join(bed.cluster.endpoints[node] for node in nodes)}/chaos"
+            if topology.attach == "one":
+                bed.attached[name] = bed.store_hosts[nodes[0]]
+            pod = Pod(name, name, self._folder / name, bed.links.inside(name), url, plan, self._recorder)
+            bed.pods.append(pod)
+            pod.start()
+            if number == 1:
+                bed.wait_leader(30.0)
+        self._say(f"{bed.wait_leader(30.0).name} leads, {topology.candidates} pods")
+        self._recorder.note("step", text="the run begins")
+
+    def _nodes_for(self, number: int) -> list[int]:
+        bed, topology = self._bed, self._scenario.topology
+        everyone = list(range(bed.cluster.nodes))
+        if topology.attach == "all":
+            return everyone
+        leading = bed.cluster.leader_index()
+        others = [node for node in everyone if node != leading] or [leading]
+        order = [leading, *others] if topology.first == "store-leader" else [*others, leading]
+        return [order[(number - 1) % len(order)]]
+
+    def _carry_out(self, step: Step) -> None:
+        match step:
+            case Inject():
+                self._inject(step)
+            case Heal():
+                self._heal(step.name)
+            case Hold():
+                self._hold(self._seconds(step.time))
+            case AwaitLeader():
+                self._await_leader(self._seconds(step.within), step.other)
+            case AwaitNobody():
+                self._await_nobody(self._seconds(step.within))
+
+    def _inject(self, step: Inject) -> None:
+        leader = self._bed.leader()
+        if leader is not None:
+            self._led_before = leader.name
+        injection = step.fault.inject(self._bed)
+        self._in_force[step.name] = injection
+        facts = {"name": step.name, "text": injection.text, "targets": injection.targets, "led": self._led_before}
+        self._recorder.note("fault", **facts)  # type: ignore[arg-type]
+        seen = injection.bites()
+        self._recorder.note("bites", name=step.name, seen=seen)
+        self._say(f"{injection.text}; verified: {seen}")
+
+    def _heal(self, name: str) -> None:
+        for each in [name] if name else list(self._in_force):
+            injection = self._in_force.pop(each, None)
+            if injection is not None:
+                injection.heal()
+                self._recorder.note("heal", name=each, text=injection.text)
+                self._say(f"healed: {injection.text}")
+
+    def _hold(self, span_s: float) -> None:
+        self._say(f"{span_s:g} s under observation")
+        time.sleep(span_s)  # the one place: a run is a stretch of real time that is looked at
+
+    def _await_leader(self, within_s: float, other: bool) -> None:
+        try:
+            leader = self._bed.wait_leader(within_s, self._led_before if other else None)
+        except WaitTimeout as error:
+            self._missed(str(error))
+        else:
+            self._say(f"{leader.name} leads")
+
+    def _await_nobody(self, within_s: float) -> None:
+        try:
+            wait_until(lambda: self._bed.leader() is None, within_s, "nobody leads")
+        except WaitTimeout as error:
+            self._missed(str(error))
+        else:
+            self._say("nobody leads")
+
+    def _recover(self) -> None:
+        self._recorder.note("step", text="everything is healed")
+        self._await_leader(self._seconds(self._scenario.expect.recovers_within), other=False)
+        self._hold(1.0)
+
+    def _missed(self, what: str) -> None:
+        self._recorder.note("missed", text=what)
+        self._say(f"IN VAIN: {what}")
+
+    def _seconds(self, span: str) -> float:
+        return seconds(span, self._ttl_s, self._bound_s)
+
+
+def disturbs_store(scenario: Scenario) -> bool:
+    """Whether a fault touches the store nodes themselves, so that they may have to choose a new leader of their own."""
+    roles = {"store-leader", "store-followers", "stores", "leader-node", "other-nodes", "minority", "majority", "s1", "s2", "s3"}
+    for step in scenario.method:
+        if isinstance(step, Inject):
+            fault = step.fault
+            ends = [getattr(fault, name, None) for name in ("source", "to", "at")]
+            if all(end in roles for end in ends if end is not None):
+                return True
+    return False
+
+
+def hosts(scenario: Scenario) -> list[str]:
+    """The names of all hosts that a scenario needs."""
+    topology = scenario.topology
+    return [f"s{n}" for n in range(1, topology.store_nodes + 1)] + [f"c{n}" for n in range(1, topology.candidates + 1)]
+
+
+def facts(scenario: Scenario, name: str, store: str, links: Links) -> dict[str, object]:
+    """What the history says about the run at its beginning."""
+    ttl_s = stores.ttl_s(store, scenario.topology.ttl)
+    bound_s = stores.bound_s(store, ttl_s, disturbs_store(scenario))
+    return {"scenario": name, "title": scenario.title, "store": store, "substrate": links.name, "ttl_s": ttl_s, "bound_s": bound_s}

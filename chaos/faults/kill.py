@@ -1,0 +1,80 @@
+"""Kill: SIGKILL to a daemon or a store node; healing starts it again. Terminate: SIGTERM, the orderly way out."""
+
+from __future__ import annotations
+
+import signal
+
+import msgspec
+
+from chaos.bed import Bed
+from chaos.faults.base import Injection, NotBiting
+from chaos.pods import Pod
+from testbed.process import wait_until
+
+
+class Kill(msgspec.Struct, frozen=True, tag="kill", tag_field="fault", forbid_unknown_fields=True):
+    """The daemons in role `at` die at once; their apps live on."""
+
+    at: str = "leader"
+
+    def inject(self, bed: Bed) -> Injection:
+        """Kill those who play the part now."""
+        pods = [bed.pod(host) for host in bed.who(self.at)]
+        for pod in pods:
+            pod.daemon.kill()
+            bed.recorder.note("process", pod=pod.name, what="killed")
+        return _ended(pods, "killed")
+
+
+class Terminate(msgspec.Struct, frozen=True, tag="terminate", tag_field="fault", forbid_unknown_fields=True):
+    """The daemons in role `at` are asked to go (SIGTERM), as in a rollout."""
+
+    at: str = "leader"
+
+    def inject(self, bed: Bed) -> Injection:
+        """Ask, and wait for the end: promises are kept first."""
+        pods = [bed.pod(host) for host in bed.who(self.at)]
+        for pod in pods:
+            pod.signal(signal.SIGTERM)
+        return _ended(pods, "terminated")
+
+
+class KillNode(msgspec.Struct, frozen=True, tag="kill-node", tag_field="fault", forbid_unknown_fields=True):
+    """The store nodes in role `at` lose power; their data stays."""
+
+    at: str = "store-leader"
+
+    def inject(self, bed: Bed) -> Injection:
+        """Kill, all of them at once."""
+        hosts = bed.who(self.at)
+        nodes = [bed.node(host) for host in hosts]
+        for node in nodes:
+            bed.cluster.kill(node)
+
+        def bites() -> str:
+            alive = [node for node in nodes if bed.cluster.pids[node] is not None]
+            if alive:
+                raise NotBiting(f"nodes {alive} still run")
+            return f"{len(nodes)} store nodes are gone"
+
+        def heal() -> None:
+            for node in nodes:
+                if bed.cluster.pids[node] is None:
+                    bed.cluster.restart(node, wait=False)
+
+        return Injection(f"store node {' '.join(hosts)} killed", tuple(hosts), bites, heal)
+
+
+def _ended(pods: list[Pod], how: str) -> Injection:
+    def bites() -> str:
+        wait_until(lambda: not any(pod.daemon.running for pod in pods), 20.0, f"{' '.join(pod.name for pod in pods)} ended")
+        return f"{len(pods)} daemons are gone"
+
+    def heal() -> None:
+        for pod in pods:
+            if not pod.daemon.running:
+                pod.daemon.kill()  # reaps what ended by itself
+                pod.start_daemon()
+
+    names = tuple(pod.host for pod in pods)
+    return Injection(f"daemon {' '.join(names)} {how}", names, bites, heal)

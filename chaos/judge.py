@@ -1,0 +1,178 @@
+"""Judges a run by its history alone: every checker's finding, and the verdict PASS, FAIL or UNKNOWN.
+
+UNKNOWN is for a run that showed nothing: a fault that did not bite, a control without its anomaly, no leader to begin with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+
+from chaos.checkers.fence import Write, stale_writes
+from chaos.checkers.history import Claim, Finding
+from chaos.checkers.overlap import overlaps
+from chaos.checkers.tokens import token_faults
+from chaos.history import Line, lines
+from chaos.scenario import Scenario, seconds
+
+PASS, FAIL, UNKNOWN = "PASS", "FAIL", "UNKNOWN"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One checker's word on one run."""
+
+    name: str
+    verdict: str
+    text: str
+    at_ns: tuple[int, ...] = ()
+
+
+@dataclass
+class Run:
+    """A run as its history tells it. Times in seconds on CLOCK_BOOTTIME."""
+
+    facts: Line
+    claims: list[Claim] = field(default_factory=list)
+    writes: list[Write] = field(default_factory=list)
+    unfenced: list[Write] = field(default_factory=list)
+    faults: list[Line] = field(default_factory=list)
+    bitten: set[str] = field(default_factory=set)
+    missed: list[Line] = field(default_factory=list)
+    healed_s: float | None = None
+    ended: bool = False
+
+
+def read(folder: Path) -> Run:
+    """The run of a folder. Raises `OSError` and `ValueError` for a folder that holds none."""
+    every = iter(lines(folder))
+    first = next(every, None)
+    if first is None or first["kind"] != "run":
+        raise ValueError(f"{folder} holds no run: its history does not begin with the line `run`")
+    run = Run(first)
+    for line in every:
+        _take(run, line)
+    return run
+
+
+def _take(run: Run, line: Line) -> None:
+    at_s = line["at_ns"] / 1e9
+    match line["kind"]:
+        case "poll" if line.get("leader"):
+            claim = Claim("jobs", line["instance"], line["token"], line["got_ns"] / 1e9, line["until_ns"] / 1e9)
+            # An answer whose promise had lapsed before it arrived still was a yes at some instant after the question.
+            run.claims.append(claim if claim.end_s >= claim.start_s else claim._replace(start_s=claim.end_s))
+        case "write":
+            write = Write(at_s, "jobs", line["app"], line["token"], line["accepted"])
+            (run.writes if line["resource"] == "fenced" else run.unfenced).append(write)
+        case "fault":
+            run.faults.append(line)
+        case "bites":
+            run.bitten.add(line["name"])
+        case "missed":
+            run.missed.append(line)
+        case "step" if line["text"] == "everything is healed":
+            run.healed_s = at_s
+        case "end":
+            run.ended = True
+        case _:
+            pass
+
+
+def judge(run: Run, scenario: Scenario) -> list[Check]:
+    """Every check of a run."""
+    return [
+        _broken("no-overlap", overlaps(run.claims), f"{len(run.claims)} promises, none of two holders share an instant{_gap(run)}"),
+        _broken("tokens-increase", token_faults(run.claims), f"tokens {', '.join(str(t) for t in _tokens(run)) or 'none'}"),
+        _broken("no-stale-write", stale_writes(run.writes), f"{len(run.writes)} fenced writes in order of their tokens"),
+        *_moves(run, scenario),
+        _failover(run),
+        _recovers(run, scenario),
+        *_control(run, scenario),
+        _shown(run),
+    ]
+
+
+def worst(verdicts: Iterable[str]) -> str:
+    """The worst of them: FAIL before UNKNOWN before PASS."""
+    found = set(verdicts)
+    return FAIL if FAIL in found else UNKNOWN if UNKNOWN in found else PASS
+
+
+def _broken(name: str, findings: list[Finding], fine: str) -> Check:
+    if not findings:
+        return Check(name, PASS, fine)
+    return Check(
+        name, FAIL, f"{len(findings)} times; first: {findings[0].text}", tuple(int(each.at_s * 1e9) for each in findings[:20])
+    )
+
+
+def _tokens(run: Run) -> list[int]:
+    return list(dict.fromkeys(claim.token for claim in sorted(run.claims, key=lambda claim: claim.start_s)))
+
+
+def gaps_s(run: Run) -> list[float]:
+    """From the end of the last promise of each term to the first claim of the next; negative is an overlap."""
+    ends: dict[int, float] = {}
+    starts: dict[int, float] = {}
+    for claim in run.claims:
+        ends[claim.token] = max(ends.get(claim.token, claim.end_s), claim.end_s)
+        starts[claim.token] = min(starts.get(claim.token, claim.start_s), claim.start_s)
+    order = sorted(starts, key=lambda token: starts[token])
+    return [starts[after] - ends[before] for before, after in pairwise(order)]
+
+
+def _gap(run: Run) -> str:
+    gaps = gaps_s(run)
+    return f"; smallest gap between an old promise and a new claim {min(gaps) * 1000:.1f} ms" if gaps else ""
+
+
+def _moves(run: Run, scenario: Scenario) -> list[Check]:
+    wanted = scenario.expect.moves
+    if wanted is None:
+        return []
+    moves = len(_tokens(run)) - 1
+    word = PASS if moves == wanted else FAIL
+    return [Check("no-needless-move", word, f"{moves} new terms, expected {wanted}")]
+
+
+def _failover(run: Run) -> Check:
+    bound_s = float(run.facts["bound_s"])
+    if run.missed:
+        text = "; ".join(str(line["text"]) for line in run.missed)
+        return Check("failover-within", FAIL, text, tuple(int(line["at_ns"]) for line in run.missed))
+    gaps = gaps_s(run)
+    longest = f"the longest time without a leader was {max(gaps):.2f} s" if gaps else "nobody had to take over"
+    return Check("failover-within", PASS, f"{longest}, the bound is {bound_s:g} s from the fault")
+
+
+def _recovers(run: Run, scenario: Scenario) -> Check:
+    if run.healed_s is None:
+        return Check("recovers", UNKNOWN, "the run ended before everything was healed")
+    within_s = seconds(scenario.expect.recovers_within, float(run.facts["ttl_s"]), float(run.facts["bound_s"]))
+    after = [claim.start_s for claim in run.claims if claim.end_s >= run.healed_s]
+    if not after or min(after) - run.healed_s > within_s:
+        return Check("recovers", FAIL, f"nobody leads within {within_s:g} s after everything was healed")
+    return Check("recovers", PASS, f"somebody leads {max(0.0, min(after) - run.healed_s):.2f} s after everything was healed")
+
+
+def _control(run: Run, scenario: Scenario) -> list[Check]:
+    if not scenario.expect.stale_unfenced:
+        return []
+    stale = stale_writes([write for write in run.unfenced if write.accepted])
+    if stale:
+        return [Check("control", PASS, f"without a fence the damage is there: {stale[0].text}")]
+    return [Check("control", UNKNOWN, "the resource without a fence took no stale write: the run has shown nothing")]
+
+
+def _shown(run: Run) -> Check:
+    dull = [str(line["text"]) for line in run.faults if line["name"] not in run.bitten]
+    if dull:
+        return Check("faults-bite", UNKNOWN, f"not shown to have had any effect: {'; '.join(dull)}")
+    if not run.claims:
+        return Check("faults-bite", UNKNOWN, "nobody ever led: nothing was tested")
+    if not run.ended:
+        return Check("faults-bite", UNKNOWN, "the history stops in the middle of the run")
+    return Check("faults-bite", PASS, f"{len(run.faults)} faults, each verified")

@@ -1,0 +1,94 @@
+"""One instance under test: a daemon and the app beside it, on one host, as the two containers of a pod are."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from chaos.history import Recorder
+from chaos.probe import Probe
+from testbed.process import Process, wait_until
+
+APP = Path(__file__).with_name("workload") / "app.py"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What every pod of a run has in common. Times are as in the configuration file (`3s`)."""
+
+    election: str
+    ttl: str
+    promise: str
+    slot_s: float
+    settings: str = ""
+    """More lines for the `timing` mapping."""
+
+
+@dataclass
+class Pod:
+    """One pod. `host` names its place in the network, `store_url` the store nodes it knows."""
+
+    name: str
+    host: str
+    folder: Path
+    inside: Sequence[str]
+    store_url: str
+    plan: Plan
+    recorder: Recorder
+    daemon: Process = field(init=False)
+    app: Process = field(init=False)
+    probe: Probe = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Write its configuration; nothing runs yet."""
+        self.folder.mkdir(parents=True)
+        plan = self.plan
+        config = self.folder / "leaderd.yaml"
+        config.write_text(
+            f"instance: {self.name}\nstore: {{url: '{self.store_url}'}}\n"
+            f"timing: {{ttl: {plan.ttl}, promise: {plan.promise}{plan.settings}}}\nelections: [{{name: {plan.election}}}]\n"
+            f"listen: {{http: off, ops: off, socket: {{path: {self.socket}}}}}\nlog: {{format: json}}\n",
+            encoding="utf-8",
+        )
+        env = {"LEADERD_RUNTIME_DIR": str(self.folder)}
+        command = [*self.inside, sys.executable, "-m", "leaderd", "run", "--config", str(config)]
+        self.daemon = Process(command, self.folder / "daemon.log", env=env)
+        arguments = [self.name, str(self.socket), plan.election, str(self.folder.parent), str(plan.slot_s)]
+        self.app = Process([*self.inside, sys.executable, str(APP), *arguments], self.folder / "app.log")
+        self.probe = Probe(self.name, self.socket, plan.election, plan.promise, self.recorder)
+
+    @property
+    def socket(self) -> Path:
+        """The daemon's Unix socket."""
+        return self.folder / "leaderd.sock"
+
+    def start(self) -> None:
+        """Both processes, and the probe."""
+        self.start_daemon()
+        self.app.start()
+        self.probe.start()
+
+    def start_daemon(self) -> None:
+        """The daemon alone, as a supervisor restarts it."""
+        self.daemon.start()
+        self.recorder.note("process", pod=self.name, what="started")
+        wait_until(lambda: self.socket.exists() or not self.daemon.running, 20.0, f"{self.name} listens")
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the daemon."""
+        pid = self.daemon.pid
+        if pid is not None:
+            os.kill(pid, number)
+            self.recorder.note("process", pod=self.name, what=number.name)
+
+    def stop(self) -> None:
+        """All of it, whatever state it is in."""
+        self.probe.stop()
+        for process in (self.app, self.daemon):
+            if process.started:
+                process.thaw()
+            process.stop(3.0)

@@ -1,0 +1,80 @@
+"""Asks one instance again and again over its Unix socket, which crosses no faulted network, and writes every answer down.
+
+Each yes is asked for as an app would, with a promise: a claim reaches from the instant the answer was received to the end of
+its promise.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import threading
+from pathlib import Path
+
+from chaos.history import Recorder, now_ns
+
+EVERY_S = 0.01
+_TIMEOUT_S = 0.5
+
+
+class _Unix(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=_TIMEOUT_S)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(_TIMEOUT_S)
+        self.sock.connect(str(self._path))
+
+
+class Probe:
+    """One instance under observation. `latest` is the last yes: its token and until when it was promised (boot ns)."""
+
+    def __init__(self, instance: str, path: Path, election: str, promise: str, recorder: Recorder) -> None:
+        self.instance = instance
+        self.latest: tuple[int, int] | None = None
+        self._path = path
+        self._target = f"/is-leader/{election}?promise={promise}"
+        self._recorder = recorder
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"probe {instance}", daemon=True)
+
+    def start(self) -> None:
+        """Begin to ask."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ask no more."""
+        self._stop.set()
+        self._thread.join(5.0)
+
+    def leads(self) -> bool:
+        """Whether the last yes still holds."""
+        latest = self.latest
+        return latest is not None and now_ns() < latest[1]
+
+    def _run(self) -> None:
+        connection = _Unix(self._path)
+        silent = False
+        while not self._stop.wait(EVERY_S):
+            asked_ns = now_ns()
+            try:
+                connection.request("GET", self._target)
+                reply = connection.getresponse()
+                answer = json.loads(reply.read())
+            except (OSError, ValueError, http.client.HTTPException) as error:
+                connection.close()
+                if not silent:
+                    self._recorder.note("poll", asked_ns, instance=self.instance, silent=str(error) or type(error).__name__)
+                silent = True
+                continue
+            silent = False
+            got_ns = now_ns()
+            facts = {"instance": self.instance, "got_ns": got_ns, "leader": reply.status == 200}
+            if reply.status == 200:
+                facts |= {"token": answer["token"], "until_ns": answer["valid_until_boottime_ns"]}
+                self.latest = (answer["token"], answer["valid_until_boottime_ns"])
+            self._recorder.note("poll", asked_ns, state=answer.get("state"), **facts)
+        connection.close()

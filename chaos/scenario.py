@@ -1,0 +1,121 @@
+"""A scenario as its file says it: what is set up, what is done in which order, what must hold. Nothing unknown passes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+import yaml
+
+from chaos.faults import Fault
+
+FOLDER = Path(__file__).with_name("scenarios")
+Store = Literal["etcd", "zookeeper", "consul"]
+Span = Annotated[str, msgspec.Meta(pattern=r"^[0-9]+(\.[0-9]+)?(ms|s|ttl|bound)$")]
+"""How long: `500ms`, `8s`, `2ttl` (times the ttl), `1bound` (times what a fail-over may take on the store at hand)."""
+
+
+class ScenarioError(ValueError):
+    """A file that is no scenario; the text says where and why."""
+
+
+class Topology(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How many of what. `attach`: each pod knows `all` store nodes, or only `one` of them; then `first` says which the first pod,
+    which will lead, is attached to: the `store-leader` or a `store-follower`.
+    """
+
+    store_nodes: Literal[1, 3] = 3
+    candidates: Annotated[int, msgspec.Meta(ge=1, le=20)] = 3
+    ttl: str = "3s"
+    attach: Literal["all", "one"] = "all"
+    first: Literal["any", "store-leader", "store-follower"] = "any"
+
+
+class Inject(msgspec.Struct, frozen=True, tag="inject", tag_field="step", forbid_unknown_fields=True):
+    """Inject a fault, and show by its probe that it bites."""
+
+    fault: Fault
+    name: str = "fault"
+
+
+class Heal(msgspec.Struct, frozen=True, tag="heal", tag_field="step", forbid_unknown_fields=True):
+    """End the fault of that name; all of them without one."""
+
+    name: str = ""
+
+
+class Hold(msgspec.Struct, frozen=True, tag="hold", tag_field="step", forbid_unknown_fields=True):
+    """Let time pass under observation."""
+
+    time: Span
+
+
+class AwaitLeader(msgspec.Struct, frozen=True, tag="await-leader", tag_field="step", forbid_unknown_fields=True):
+    """Wait until somebody leads; with `other`, somebody else than who led when the last fault was injected."""
+
+    within: Span = "1bound"
+    other: bool = False
+
+
+class AwaitNobody(msgspec.Struct, frozen=True, tag="await-nobody", tag_field="step", forbid_unknown_fields=True):
+    """Wait until no instance says yes."""
+
+    within: Span = "1ttl"
+
+
+Step = Inject | Heal | Hold | AwaitLeader | AwaitNobody
+
+
+class Expect(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What must hold besides safety, which always must. `moves`: how many new terms the faults may cause, None for any number.
+
+    `stale_unfenced`: the run is a negative control, so the resource without a fence must have taken a stale write.
+    """
+
+    moves: int | None = None
+    recovers_within: Span = "1bound"
+    stale_unfenced: bool = False
+
+
+class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One file. `why` says what would go wrong without the safeguard under test."""
+
+    title: str
+    why: str
+    method: tuple[Step, ...]
+    stores: tuple[Store, ...] = ("etcd", "zookeeper", "consul")
+    topology: Topology = Topology()
+    expect: Expect = Expect()
+    smoke: bool = False
+    """Whether it belongs to the small set that runs at every change."""
+
+
+def load(name: str) -> Scenario:
+    """The scenario of the catalogue with that name, or the file at that path. Raises `ScenarioError`."""
+    path = Path(name) if name.endswith((".yaml", ".yml")) else FOLDER / f"{name}.yaml"
+    try:
+        return msgspec.convert(yaml.safe_load(path.read_text(encoding="utf-8")), Scenario)
+    except FileNotFoundError:
+        raise ScenarioError(f"no scenario {name}: `leaderd-chaos list` names them, or give a path that ends in .yaml") from None
+    except (yaml.YAMLError, msgspec.ValidationError) as error:
+        raise ScenarioError(f"{path}: {error}") from None
+
+
+def names() -> list[str]:
+    """The catalogue."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema of a scenario file."""
+    return msgspec.json.schema(Scenario)
+
+
+def seconds(span: str, ttl_s: float, bound_s: float) -> float:
+    """A `Span` in seconds. Raises `ScenarioError`."""
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(ms|s|ttl|bound)", span)
+    if match is None:
+        raise ScenarioError(f"{span!r} is no time: 500ms, 8s, 2ttl or 1bound")
+    return float(match[1]) * {"ms": 0.001, "s": 1.0, "ttl": ttl_s, "bound": bound_s}[match[2]]

@@ -1,0 +1,41 @@
+"""Where a run takes place, behind one vocabulary: hosts by name, and links between them that can be broken one way at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+
+class CannotInject(RuntimeError):
+    """This substrate, or this machine, cannot do that; the text says why and what would help."""
+
+
+class Links(Protocol):
+    """The network between the hosts of a run. What breaks it takes effect, then returns a ticket; `lift` takes that one back."""
+
+    name: str
+    """`netns`, `proxy`, `docker` or `sim`."""
+
+    def block(self, sources: Iterable[str], targets: Iterable[str]) -> int:
+        """Drop, silently, what any of `sources` sends to any of `targets`; the other direction stays as it is."""
+
+    def lose(self, host: str, percent: int) -> int:
+        """Drop that share of what reaches `host` from other hosts, at random."""
+
+    def reset(self, host: str) -> int:
+        """Answer whatever TCP reaches `host` from other hosts with a reset."""
+
+    def reaches(self, source: str, target: str, port: int, within_s: float = 1.0) -> bool:
+        """Whether a TCP connection from `source` to `target` can be made now: the probe that verifies a cut, and its end."""
+
+    def ping_loss(self, source: str, target: str, count: int) -> tuple[int, int]:
+        """How many of `count` datagrams from one host to the other were lost, and how many were sent."""
+
+    def lift(self, ticket: int) -> None:
+        """End one disturbance; nothing happens if it has ended before."""
+
+    def address(self, host: str) -> str:
+        """The host's address, as the others reach it."""
+
+    def inside(self, host: str) -> Sequence[str]:
+        """The command prefix that runs a program on that host."""

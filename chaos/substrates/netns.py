@@ -1,0 +1,169 @@
+"""Every host a network namespace of its own, on one bridge, inside namespaces of the run's own: no root, no containers, no trace.
+
+`unshare` gives the run a user, network, mount and pid namespace in which it is root; the kernel removes all of it when the run's
+first process ends. Hosts share files and process ids, so the probes, which ask over Unix sockets, cross no faulted network.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from chaos.substrates import CannotInject
+from testbed import fetch
+
+INSIDE_ENV = "LEADERD_CHAOS_INSIDE"
+_NET = "192.0.2"  # TEST-NET-1 (RFC 5737): nobody's
+_BRIDGE = "chaos0"
+_CONNECT = (
+    "import socket,sys\n"
+    "try: socket.create_connection((sys.argv[1], int(sys.argv[2])), float(sys.argv[3])).close()\n"
+    "except OSError: sys.exit(1)\n"
+)
+_LISTEN = """
+import socket,sys
+s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); s.bind(("",9)); print("ready",flush=True); s.settimeout(1.0); n=0
+try:
+    while n < int(sys.argv[1]): s.recv(9); n+=1
+except TimeoutError: pass
+print(n)
+"""
+_SEND = """
+import socket,sys,time
+s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)
+for _ in range(int(sys.argv[2])): s.sendto(b"x",(sys.argv[1],9)); time.sleep(0.002)
+"""
+_TABLE = """
+flush ruleset
+table inet chaos {{
+  chain arriving {{
+    type filter hook input priority 0; policy accept;
+    iifname "lo" accept
+    {rules}
+  }}
+}}
+"""
+
+
+def enter(command: Sequence[str]) -> list[str]:
+    """The command line that runs `command` inside fresh namespaces, as root of them."""
+    return ["unshare", "-Urnmpf", "--kill-child", "--mount-proc", *command]
+
+
+def missing() -> str | None:
+    """Why this machine cannot do it, or None if it can."""
+    absent = [name for name in ("unshare", "ip") if shutil.which(name) is None]
+    if absent:
+        return f"no {' and no '.join(absent)} on PATH (Debian: util-linux, iproute2)"
+    reason = fetch.available("nftables")
+    if reason is not None:
+        return reason
+    tried = subprocess.run(enter(["true"]), capture_output=True, text=True, timeout=20)
+    if tried.returncode != 0:
+        return f"this machine gives no user namespaces ({tried.stderr.strip()}): run as root, or use --substrate proxy"
+    return None
+
+
+class NetnsLinks:
+    """The hosts of one run. Make it inside `enter`; there is nothing to clean up."""
+
+    name = "netns"
+
+    def __init__(self, hosts: Sequence[str]) -> None:
+        """Make the bridge and the hosts. Raises `CannotInject` outside of `enter`."""
+        if os.environ.get(INSIDE_ENV) != "1":
+            raise CannotInject("the namespaces substrate works only inside the namespaces it made")
+        self._addresses = {host: f"{_NET}.{number}" for number, host in enumerate(hosts, 11)}
+        nft = fetch.installed("nftables").programs["nft"]
+        libraries = sorted({str(each.parent) for each in Path(nft).parents[2].glob("**/*.so*")})
+        self._nft = nft
+        self._tickets = 0
+        self._disturbed: dict[int, dict[str, str]] = {}
+        self._env = {**os.environ, "LD_LIBRARY_PATH": ":".join(libraries)}
+        _run(["mount", "-t", "tmpfs", "tmpfs", "/run"])
+        Path("/run/netns").mkdir()
+        _run(["ip", "link", "set", "lo", "up"])
+        _run(["ip", "link", "add", _BRIDGE, "type", "bridge"])
+        _run(["ip", "addr", "add", f"{_NET}.1/24", "dev", _BRIDGE])
+        _run(["ip", "link", "set", _BRIDGE, "up"])
+        for number, host in enumerate(hosts):
+            self._make_host(number, host)
+
+    def _make_host(self, number: int, host: str) -> None:
+        _run(["ip", "netns", "add", host])
+        _run(["ip", "link", "add", f"v{number}", "type", "veth", "peer", "name", "eth0", "netns", host])
+        _run(["ip", "link", "set", f"v{number}", "master", _BRIDGE, "up"])
+        _run(["ip", "-n", host, "addr", "add", f"{self._addresses[host]}/24", "dev", "eth0"])
+        for device in ("lo", "eth0"):
+            _run(["ip", "-n", host, "link", "set", device, "up"])
+        self._apply(host)
+
+    def block(self, sources: Iterable[str], targets: Iterable[str]) -> int:
+        """Drop on arrival: the sender sees nothing."""
+        addresses = ", ".join(self._addresses[source] for source in sources)
+        return self._disturb(targets, f"ip saddr {{ {addresses} }} drop")
+
+    def lose(self, host: str, percent: int) -> int:
+        """Drop that share of the packets on arrival."""
+        return self._disturb([host], f"numgen random mod 100 < {percent} drop")
+
+    def reset(self, host: str) -> int:
+        """Answer arriving TCP segments with a reset."""
+        return self._disturb([host], "meta l4proto tcp reject with tcp reset")
+
+    def lift(self, ticket: int) -> None:
+        """Take the rules of one disturbance out."""
+        for host in self._disturbed.pop(ticket, {}):
+            self._apply(host)
+
+    def _disturb(self, hosts: Iterable[str], rule: str) -> int:
+        self._tickets += 1
+        self._disturbed[self._tickets] = dict.fromkeys(hosts, rule)
+        for host in self._disturbed[self._tickets]:
+            self._apply(host)
+        return self._tickets
+
+    def _apply(self, host: str) -> None:
+        rules = [rules[host] for rules in self._disturbed.values() if host in rules]
+        self._load(host, _TABLE.format(rules="\n    ".join(rules)))
+
+    def reaches(self, source: str, target: str, port: int, within_s: float = 1.0) -> bool:
+        """Connect from one host to the other."""
+        command = [*self.inside(source), sys.executable, "-c", _CONNECT, self.address(target), str(port), str(within_s)]
+        return subprocess.run(command, capture_output=True, timeout=within_s + 20).returncode == 0
+
+    def ping_loss(self, source: str, target: str, count: int) -> tuple[int, int]:
+        """Count datagrams that arrive."""
+        listen = [*self.inside(target), sys.executable, "-c", _LISTEN, str(count)]
+        with subprocess.Popen(listen, stdout=subprocess.PIPE, text=True) as listener:
+            assert listener.stdout is not None
+            listener.stdout.readline()
+            send = [*self.inside(source), sys.executable, "-c", _SEND, self.address(target), str(count)]
+            subprocess.run(send, check=True, timeout=30)
+            arrived = int(listener.stdout.readline())
+        return count - arrived, count
+
+    def address(self, host: str) -> str:
+        """The host's address on the bridge."""
+        return self._addresses[host]
+
+    def inside(self, host: str) -> Sequence[str]:
+        """Run in the host's network namespace."""
+        return ("ip", "netns", "exec", host)
+
+    def _load(self, host: str, text: str) -> None:
+        done = subprocess.run(
+            [*self.inside(host), self._nft, "-f", "-"], input=text, capture_output=True, text=True, env=self._env, timeout=20
+        )
+        if done.returncode != 0:
+            raise CannotInject(f"nft on {host}: {done.stderr.strip()}")
+
+
+def _run(command: Sequence[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    if done.returncode != 0:
+        raise CannotInject(f"{' '.join(command)}: {done.stderr.strip()}")
