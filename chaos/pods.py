@@ -11,7 +11,7 @@ from pathlib import Path
 
 from chaos.history import Recorder
 from chaos.probe import Probe
-from testbed.process import Process, wait_until
+from testbed.process import Process, StartError, wait_until
 
 APP = Path(__file__).with_name("workload") / "app.py"
 
@@ -77,6 +77,8 @@ class Pod:
         self.daemon.start()
         self.recorder.note("process", pod=self.name, what="started")
         wait_until(lambda: self.socket.exists() or not self.daemon.running, 20.0, f"{self.name} listens")
+        if not self.daemon.running:
+            raise StartError(f"daemon {self.name} has ended:\n{self.daemon.log_tail()}")
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the daemon."""
@@ -89,6 +91,6 @@ class Pod:
         """All of it, whatever state it is in."""
         self.probe.stop()
         for process in (self.app, self.daemon):
-            if process.started:
+            if process.running:
                 process.thaw()
             process.stop(3.0)

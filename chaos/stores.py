@@ -8,7 +8,7 @@ from testbed import ConsulCluster, EtcdCluster, ZooKeeperCluster
 from testbed.cluster import Cluster, Wrap
 
 KINDS = ("etcd", "zookeeper", "consul")
-MIN_TTL_S = {"etcd": 2.0, "zookeeper": 3.0, "consul": 3.0}
+MIN_TTL_S = {"etcd": 2.0, "zookeeper": 3.0, "consul": 5.0}
 """Below this the reserve is thin on a busy machine, and a term would end without a fault."""
 _TICK_S = 0.5
 _OWN_ELECTION_S = 4.0

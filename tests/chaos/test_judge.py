@@ -1,0 +1,167 @@
+"""The judge on histories made by hand: one that is fine, and one for each way in which a run can be wrong or show nothing."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from chaos import judge, scenario
+from chaos.history import FILE
+from chaos.scenario import Expect, Hold, Scenario
+
+S = 1_000_000_000
+QUIET = Scenario(title="t", why="w", method=(Hold(time="1s"),))
+
+
+def run_line(**more):
+    facts = {"scenario": "x", "title": "t", "store": "etcd", "substrate": "netns", "ttl_s": 3.0, "bound_s": 5.0}
+    return {"kind": "run", "at_ns": 0, **facts, **more}
+
+
+def yes(instance, token, at_s, until_s):
+    return {
+        "kind": "poll",
+        "at_ns": int(at_s * S) - 1,
+        "got_ns": int(at_s * S),
+        "instance": instance,
+        "leader": True,
+        "token": token,
+        "until_ns": int(until_s * S),
+    }
+
+
+def write(resource, token, at_s, accepted=True):
+    facts = {"resource": resource, "accepted": accepted, "app": "c1", "token": token, "slot": 1}
+    return {"kind": "write", "at_ns": int(at_s * S), **facts}
+
+
+def step(text, at_s):
+    return {"kind": "step", "at_ns": int(at_s * S), "text": text}
+
+
+GOOD = [
+    run_line(),
+    yes("c1", 5, 1.0, 1.3),
+    write("fenced", 5, 1.1),
+    {"kind": "fault", "at_ns": 2 * S, "name": "cut", "text": "c1 cut", "targets": ["c1"], "led": "c1"},
+    {"kind": "bites", "at_ns": 2 * S, "name": "cut", "seen": "gone"},
+    {"kind": "poll", "at_ns": 3 * S, "got_ns": 3 * S, "instance": "c1", "leader": False, "state": "unknown"},
+    yes("c2", 9, 5.0, 5.3),
+    write("fenced", 9, 5.1),
+    step("everything is healed", 6.0),
+    yes("c2", 9, 6.1, 6.4),
+    {"kind": "end", "at_ns": 8 * S},
+]
+
+
+def judged(tmp_path: Path, lines, expect=None):
+    (tmp_path / FILE).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = judge.judge(judge.read(tmp_path), QUIET if expect is None else Scenario(title="t", why="w", method=(), expect=expect))
+    return {check.name: check for check in found}, judge.worst(check.verdict for check in found)
+
+
+def test_a_good_run_passes_and_tells_its_figures(tmp_path):
+    checks, verdict = judged(tmp_path, GOOD, Expect(moves=1))
+    assert verdict == judge.PASS
+    assert "smallest gap between an old promise and a new claim 3700.0 ms" in checks["no-overlap"].text
+    assert checks["tokens-increase"].text == "tokens 5, 9"
+    assert "3.70 s" in checks["failover-within"].text
+
+
+def without(kind, **also):
+    return [line for line in GOOD if not (line["kind"] == kind and also.items() <= line.items())]
+
+
+@pytest.mark.parametrize(
+    ("lines", "expect", "name", "verdict"),
+    [
+        ([*GOOD[:-1], yes("c1", 5, 5.2, 5.5), GOOD[-1]], None, "no-overlap", "FAIL"),  # an old yes in the new term
+        ([*GOOD[:-1], yes("c1", 10, 6.2, 6.3), GOOD[-1]], None, "no-overlap", "FAIL"),  # two at once
+        ([GOOD[0], yes("c1", 5, 1.0, 5.1), *GOOD[2:]], None, "no-overlap", "FAIL"),  # a promise that reaches into the next term
+        ([*GOOD[:-1], yes("c3", 7, 7.0, 7.3), GOOD[-1]], None, "tokens-increase", "FAIL"),
+        ([*GOOD[:-1], yes("c3", 9, 7.0, 7.3), GOOD[-1]], None, "tokens-increase", "FAIL"),  # another's token
+        ([*GOOD[:-1], write("fenced", 5, 7.0), GOOD[-1]], None, "no-stale-write", "FAIL"),
+        (GOOD, Expect(moves=0), "no-needless-move", "FAIL"),
+        ([*GOOD[:-1], {"kind": "missed", "at_ns": S, "text": "in vain"}, GOOD[-1]], None, "failover-within", "FAIL"),
+        ([line for line in GOOD if line["at_ns"] < 6 * S or line["kind"] != "poll"], None, "recovers", "FAIL"),
+        (without("step"), None, "recovers", "UNKNOWN"),
+        (without("bites"), None, "faults-bite", "UNKNOWN"),
+        (without("end"), None, "faults-bite", "UNKNOWN"),
+        ([line for line in GOOD if line["kind"] != "poll"], None, "faults-bite", "UNKNOWN"),
+        (GOOD, Expect(stale_unfenced=True), "control", "UNKNOWN"),  # a control without its anomaly has shown nothing
+    ],
+)
+def test_what_is_wrong_is_found(tmp_path, lines, expect, name, verdict):
+    checks, worst = judged(tmp_path, lines, expect)
+    assert checks[name].verdict == verdict, checks
+    assert worst != judge.PASS
+
+
+def test_the_control_with_its_anomaly(tmp_path):
+    lines = [*GOOD[:-1], write("unfenced", 9, 5.2), write("unfenced", 5, 7.0), GOOD[-1]]
+    assert judged(tmp_path, lines, Expect(stale_unfenced=True))[0]["control"].verdict == judge.PASS
+
+
+def test_a_line_cut_off_by_a_crash_is_no_reason_not_to_judge(tmp_path):
+    judged(tmp_path, GOOD)
+    with (tmp_path / FILE).open("a") as file:
+        file.write('{"kind": "po')
+    assert judge.read(tmp_path).ended
+
+
+def test_a_folder_without_a_run(tmp_path):
+    (tmp_path / FILE).write_text('{"kind":"end","at_ns":1}\n')
+    with pytest.raises(ValueError, match="holds no run"):
+        judge.read(tmp_path)
+
+
+def test_worst():
+    assert judge.worst([]) == "PASS"
+    assert judge.worst(["PASS", "UNKNOWN"]) == "UNKNOWN"
+    assert judge.worst(["UNKNOWN", "FAIL", "PASS"]) == "FAIL"
+
+
+@pytest.mark.parametrize("name", scenario.names())
+def test_every_scenario_of_the_catalogue_can_be_read(name):
+    found = scenario.load(name)
+    assert len(found.why) > 40
+    assert found.method
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("title: x", "why"),
+        ("{title: x, why: y, method: [{step: hold, time: 3 weeks}]}", "method[0].time"),
+        ("{title: x, why: y, method: [{step: inject, fault: {fault: earthquake}}]}", "earthquake"),
+        ("{title: x, why: y, method: [{step: inject, fault: {fault: kill, att: leader}}]}", "att"),
+        ("{title: x, why: y, method: [], expectations: {}}", "expectations"),
+        ("{title: x, why: y, method: [], stores: [redis]}", "redis"),
+        ("title: [", "flow"),
+    ],
+)
+def test_a_file_that_is_no_scenario(tmp_path, text, complaint):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(scenario.ScenarioError) as caught:
+        scenario.load(str(path))
+    assert "mine.yaml" in str(caught.value)
+    assert complaint in str(caught.value)
+
+
+def test_an_unknown_scenario_is_named():
+    with pytest.raises(scenario.ScenarioError, match="leaderd-chaos list"):
+        scenario.load("nope")
+
+
+def test_spans():
+    assert scenario.seconds("500ms", 3.0, 5.0) == 0.5
+    assert scenario.seconds("1.5ttl", 3.0, 5.0) == 4.5
+    assert scenario.seconds("2bound", 3.0, 5.0) == 10.0
+    with pytest.raises(scenario.ScenarioError):
+        scenario.seconds("5", 3.0, 5.0)
+
+
+def test_the_schema_names_every_fault():
+    text = json.dumps(scenario.schema())
+    assert all(f'"{fault}"' in text for fault in ("cut", "kill", "kill-node", "freeze", "freeze-app", "terminate", "loss", "reset"))
