@@ -159,6 +159,35 @@ def test_chatty_libraries_are_quiet_below_debug(root, pipe):
     assert logging.getLogger("kazoo.client").isEnabledFor(logging.DEBUG)
 
 
+def test_a_pipe_with_room_has_the_line_when_the_call_returns(pipe, root, monkeypatch):
+    output = log.start("json", fd=pipe[1])
+    monkeypatch.setattr(output._queue, "put_nowait", lambda line: pytest.fail("went through the thread"))
+    os.set_blocking(pipe[0], False)
+    for number in range(3):
+        log.event(LOGGER, logging.INFO, "now", number=number)
+        assert json.loads(os.read(pipe[0], 65536))["number"] == number
+    output.close()
+
+
+def test_lines_keep_their_order_however_they_get_out(pipe, root):
+    """A pipe that fills and empties again: some lines go at once, some through the thread; none overtakes, none is lost twice."""
+    output = log.start("json", fd=pipe[1])
+    got = bytearray()
+    for number in range(2000):
+        log.event(LOGGER, logging.INFO, "x" * 200, number=number)
+        if number % 500 == 499:
+            got += os.read(pipe[0], 1 << 20)
+    reader = threading.Thread(target=lambda: got.extend(open(pipe[0], "rb", closefd=False).read()))
+    reader.start()
+    output.close(10.0)
+    os.close(pipe[1])
+    reader.join(10)
+    numbers = [json.loads(line).get("number") for line in got.decode().splitlines()]
+    seen = [number for number in numbers if number is not None]
+    assert seen == sorted(set(seen))
+    assert len(seen) + output.dropped == 2000
+
+
 def test_a_blocked_stderr_loses_lines_and_holds_up_nobody(pipe, root):
     read, write = pipe
     output = log.start("json", "info", fd=write)
