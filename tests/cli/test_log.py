@@ -169,6 +169,11 @@ def test_a_pipe_with_room_has_the_line_when_the_call_returns(pipe, root, monkeyp
     output.close()
 
 
+def read_all(fd):
+    with open(fd, "rb", closefd=False) as file:
+        return file.read()
+
+
 def test_lines_keep_their_order_however_they_get_out(pipe, root):
     """A pipe that fills and empties again: some lines go at once, some through the thread; none overtakes, none is lost twice."""
     output = log.start("json", fd=pipe[1])
@@ -177,7 +182,7 @@ def test_lines_keep_their_order_however_they_get_out(pipe, root):
         log.event(LOGGER, logging.INFO, "x" * 200, number=number)
         if number % 500 == 499:
             got += os.read(pipe[0], 1 << 20)
-    reader = threading.Thread(target=lambda: got.extend(open(pipe[0], "rb", closefd=False).read()))
+    reader = threading.Thread(target=lambda: got.extend(read_all(pipe[0])))
     reader.start()
     output.close(10.0)
     os.close(pipe[1])
