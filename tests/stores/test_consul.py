@@ -16,6 +16,7 @@ from leaderd.election.events import (
     Disconnected,
     Elected,
     EntryGone,
+    Event,
     Queued,
     QueueSeen,
     RenewFailed,
@@ -28,7 +29,7 @@ from leaderd.election.events import (
 from leaderd.election.problems import Outcome, Reason
 from leaderd.stores.address import Credentials, Tls, parse_address
 from leaderd.stores.consul import ConsulStore
-from leaderd.stores.consul.wire import LOCK_FLAGS
+from leaderd.stores.consul.wire import LOCK_FLAGS, Mark
 from testbed import ConsulCluster, require
 from testbed.tls import TlsFiles, make
 from tests.contract.harness import Bench, Candidate
@@ -272,6 +273,101 @@ async def test_a_claim_proves_the_lock(place: Place) -> None:
     assert await place.key(f"{place.path}/.leaderd/e/mark") is None
 
 
+# ---- a claim in the very step of the acquisition, as the core gives it
+
+
+def _claiming_at_once(one: Candidate) -> Candidate:
+    """As the core does: `Claim` while `Elected` is being delivered."""
+    take = one.store._sink  # type: ignore[attr-defined]
+
+    def claim(event: Event) -> None:
+        take(event)
+        if isinstance(event, Elected):
+            one.submit(Claim(event.epoch, event.election, event.token, event.mark))
+
+    one.store._sink = claim  # type: ignore[attr-defined]
+    return one
+
+
+async def _waiting(place: Place, **more: Any) -> tuple[Candidate, Candidate, int]:
+    """A leader, one who waits and has seen the leader's mark, and the leader's token."""
+    one, two = _claiming_at_once(await place.candidate(**more)), _claiming_at_once(await place.candidate(**more))
+    await one.stand()
+    first = (await one.expect(Claimed)).token
+    await two.stand()
+    await place.until(lambda: two.find(QueueSeen, led=True), 3.0)
+    await place.pause(0.4)
+    return one, two, first
+
+
+async def test_a_hand_over_takes_one_transaction(place: Place) -> None:
+    """The acquisition raises the mark as well: nothing is left for the claim to send, and its proof is dated by that request."""
+    one, two, first = await _waiting(place)
+    before, asked_s = two.store.traffic.requests, place.now_s()
+    one.submit(Withdraw(one.epoch, "e", first))
+    claimed = await two.expect(Claimed)
+    assert two.store.traffic.requests - before == 1
+    assert asked_s < claimed.sent_at_s <= place.now_s()
+    elected = two.find(Elected)
+    assert elected is not None
+    assert (elected.token, elected.mark) == (claimed.token, first)
+    mark = await place.key(f"{place.path}/.leaderd/e/mark")
+    assert mark is not None
+    assert (mark["Value"], mark["ModifyIndex"]) == (f"{first:020d}+", claimed.token)
+    await place.until_operator(lambda: _mark_is(place, claimed.token), 1.0, "the mark as a number")
+
+
+async def test_a_term_that_never_wrote_its_number_is_in_the_mark(place: Place) -> None:
+    """Killed the moment it led: the index of the mark's key tells its token."""
+    one, two, first = await _waiting(place)
+    one.submit(Withdraw(one.epoch, "e", first))
+    second = (await two.expect(Claimed)).token
+    await two.end()
+    three = await place.candidate()
+    await three.stand()
+    assert (await three.expect(Elected, within_s=6.0)).mark == second
+
+
+async def test_a_mark_that_was_not_lifted_is_raised_by_the_claim(place: Place) -> None:
+    """Imported from elsewhere, the key may hold the very text that the acquisition writes: Consul drops that write."""
+    one, two, first = await _waiting(place)
+    key = f"{place.path}/.leaderd/e/mark"
+    await place.api("PUT", f"/v1/kv/{key}", f"{first:020d}+".encode())
+    seen = await place.key(key)
+    assert seen is not None
+    lock = two.store._epoch.contests["e"]._lock  # type: ignore[attr-defined]
+    lock._seen = Mark(first, seen["ModifyIndex"])
+    one.submit(Withdraw(one.epoch, "e", first))
+    claimed = await two.expect(Claimed)
+    mark = await place.key(key)
+    assert mark is not None
+    assert (mark["Value"], claimed.token > seen["ModifyIndex"]) == (f"{claimed.token:020d}", True)
+
+
+async def test_a_mark_that_rose_while_waiting_is_never_lowered(place: Place) -> None:
+    """Seen before it rose: the acquisition is refused in one piece, made again without, and the core is told the true mark."""
+    one, two, first = await _waiting(place)
+    one.raise_mark("e", first + 1_000_000)
+    await place.until_operator(lambda: _mark_is(place, first + 1_000_000), 3.0, "the raised mark")
+    one.submit(Withdraw(one.epoch, "e", first))
+    elected = await two.expect(Elected)
+    assert elected.mark == first + 1_000_000
+    await two.never(Claimed, for_s=0.3)
+    assert await _mark_is(place, first + 1_000_000)
+
+
+async def test_a_claim_after_its_step_proves_anew(place: Place) -> None:
+    """Whoever claims later than in the step of `Elected` gets no answer out of memory: the key may be gone by then."""
+    one, two, first = await _waiting(place)
+    two.store._sink = two._take  # type: ignore[attr-defined]
+    one.submit(Withdraw(one.epoch, "e", first))
+    elected = await two.expect(Elected)
+    await place.api("DELETE", f"/v1/kv/{place.lock}")
+    two.submit(Claim(two.epoch, "e", elected.token, elected.mark))
+    await two.expect(EntryGone)
+    await two.never(Claimed, for_s=0.2)
+
+
 # ---- the lock-delay
 
 
@@ -418,7 +514,7 @@ async def test_the_documented_policy_is_enough(denied: Place, tmp_path: Path) ->
 
 async def _mark_is(place: Place, value: int) -> bool:
     found = await place.key(f"{place.path}/.leaderd/e/mark")
-    return found is not None and int(found["Value"]) == value
+    return found is not None and found["Value"] == f"{value:020d}"
 
 
 async def test_an_election_outside_the_policy_is_refused_alone(denied: Place, tmp_path: Path) -> None:

@@ -147,7 +147,17 @@ def test_marks_are_twenty_digits() -> None:
     assert wire.read_mark(None) == wire.Mark(0, 0)
 
 
-@pytest.mark.parametrize("text", ["", "x", "-1", "1.5", "1" * 21, "٣", "0x10", " 7"])
+def test_a_lifted_mark_is_its_number_or_its_index() -> None:
+    op = wire.lift_mark("m", wire.Mark(5, 11))["KV"]
+    assert base64.b64decode(op["Value"]) == b"00000000000000000005+"
+    assert (op["Verb"], op["Index"]) == ("cas", 11)
+    assert wire.read_mark(record(op["Value"], index=12)) == wire.Mark(12, 12)
+    assert wire.read_mark(record(op["Value"], index=12), own=12) == wire.Mark(5, 12)
+    assert wire.read_mark(record(op["Value"], index=3)) == wire.Mark(5, 3)  # brought here from a store with higher indexes
+    assert wire.read_mark(record(op["Value"], index=13), own=12) == wire.Mark(13, 13)
+
+
+@pytest.mark.parametrize("text", ["", "x", "-1", "1.5", "1" * 21, "٣", "0x10", " 7", "+", "+7", "7++", "7+ "])
 def test_a_mark_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(wire.BadMark):
         wire.read_mark(record(b64(text.encode())))

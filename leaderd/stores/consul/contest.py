@@ -15,12 +15,14 @@ from leaderd.election.problems import Outcome, Problem, Reason
 from leaderd.stores.consul import wire
 from leaderd.stores.consul.agents import CallFailed
 from leaderd.stores.consul.lock import Lock, Proof, Try
-from leaderd.stores.consul.session import PASSING, Session, backoff_s, jitter
+from leaderd.stores.consul.session import PASSING, WAIT_S, Session, backoff_s, jitter
 
 _DELAYED_S = (0.4, 0.8)
 """Pause between two tries while the lock-delay lasts: its end wakes no blocking query."""
 _AFTER_YOU_S = 0.02
-"""Pause of the watch on a lock just won: the claim goes first."""
+"""Pause after a lock was won: the claim goes first."""
+_SETTLED_S = 0.1
+"""How long a new holder is given to write its mark before we look at it."""
 T = TypeVar("T")
 
 
@@ -36,8 +38,16 @@ class Contest:
         self._campaign: asyncio.Task[None] | None = None
         self._stopping = False
         self._shown: tuple[tuple[Contender, ...], bool] | None = None
+        self._offer: tuple[int, int] | None = None
+        """Token and mark of the acquisition that the core is being told of at this moment, if that proved all a claim has to."""
+        self._accepted = False
 
     # ---- commands
+
+    def accepts(self, token: int, mark: int) -> bool:
+        """Whether a `Claim` was given in the very step of its `Elected`, and needs no proof but the acquisition's own."""
+        self._accepted = self._offer == (token, mark)
+        return self._accepted
 
     async def stand(self) -> None:
         """Carry out `Stand`."""
@@ -95,8 +105,17 @@ class Contest:
             record, index = await self._look()
             session.emit(Queued(session.epoch, self._election, None))
             token, mark = await self._contend(record, index)
+            proven_sent_at_s = self._lock.proven_sent_at_s
+            # Safety: see test_a_claim_proves_the_lock
+            self._offer = (token, mark.value) if proven_sent_at_s is not None else None
+            self._accepted = False
             session.emit(Elected(session.epoch, self._election, token, mark.value))
+            self._offer = None
+            if self._accepted and proven_sent_at_s is not None:
+                session.emit(Claimed(session.epoch, self._election, token, proven_sent_at_s))
             await asyncio.sleep(_AFTER_YOU_S)
+            if self._accepted:
+                self._spawn(self._lock.write_token(token))
             self._show((Contender(session.instance, own=True, token=token),), led=True)
             await self._guard(token)
         except CallFailed as error:
@@ -110,7 +129,13 @@ class Contest:
         while True:
             if record is not None and record.session and record.session != session.id:
                 losses = 0
-                record, index = await self._next(index)
+                holder = record.modify_index
+                if self._lock.knows_mark_of(holder):
+                    record, index = await self._next(index)
+                    continue
+                record, index = await self._next(index, _SETTLED_S)
+                if record is not None and record.modify_index == holder:
+                    await self._lock.see_mark(holder)
                 continue
             if losses > 1:  # the first try is immediate, and so is one after a loss; only a storm is spread
                 await asyncio.sleep(jitter(0.0, min(0.02 * 2.0 ** min(losses, 6), 1.0)))
@@ -187,19 +212,19 @@ class Contest:
     async def _again(self) -> tuple[wire.Record | None, int]:
         return await self._patiently(self._look)
 
-    async def _next(self, index: int) -> tuple[wire.Record | None, int]:
+    async def _next(self, index: int, wait_s: float = WAIT_S) -> tuple[wire.Record | None, int]:
         """Wait for a change. Never gives up while the store is away; never trusts an index from before that."""
         if index <= 0:
             return await self._again()
         try:
-            record, now = await self._session.read_changed(self._lock.key, index)
+            record, now = await self._session.read_changed(self._lock.key, index, wait_s)
             self._seen(record)
         except CallFailed as error:
             if not self._passing(error.problem.reason):
                 raise
             await asyncio.sleep(jitter(0.0, 0.05))
             return await self._again()
-        if now == index:  # the wait is over, or something between us and the agent does not wait at all
+        if now == index and wait_s == WAIT_S:  # the wait is over, or something between us and the agent does not wait at all
             await asyncio.sleep(jitter(0.05, 0.15))
         return record, now
 

@@ -272,9 +272,9 @@ class Session:
         except CallFailed as error:
             raise CallFailed(replace(error.problem, outcome=Outcome.FAILED), error.text) from None
 
-    async def read_changed(self, key: str, index: int) -> tuple[wire.Record | None, int]:
+    async def read_changed(self, key: str, index: int, wait_s: float = WAIT_S) -> tuple[wire.Record | None, int]:
         """Wait until the key may have changed since `index`, and read it. Only a hint: what follows is decided by a transaction."""
-        record, now = _record(await self.agents.wait(f"kv/{key}", "", index, WAIT_S, self.call_s), key)
+        record, now = _record(await self.agents.wait(f"kv/{key}", "", index, wait_s, self.call_s), key)
         return record, following(index, now)
 
 

@@ -94,7 +94,9 @@ class ConsulStore:
             case Stand(election=election):
                 self._spawn(epoch, self._contest(epoch, election).stand())
             case Claim(election=election, token=token, mark=mark):
-                self._spawn(epoch, self._contest(epoch, election).claim(token, mark))
+                contest = self._contest(epoch, election)
+                if not contest.accepts(token, mark):
+                    self._spawn(epoch, contest.claim(token, mark))
             case Withdraw(election=election, token=token):
                 self._spawn(epoch, self._contest(epoch, election).withdraw(token))
             case RaiseMark(election=election, mark=mark):

@@ -25,6 +25,9 @@ MAX_LOCK_DELAY_S = 60.0
 """Consul applies no longer lock-delay than this, whatever the session asks for."""
 MAX_INSTANCE = 255
 _MARK_DIGITS = 20
+_OR_THIS = "+"
+"""After a mark's number: "or this key's own `ModifyIndex`, whichever is higher". Written by whoever acquires the lock, in the
+transaction that acquires it: the index is that term's token, which nobody can know before."""
 
 Op = dict[str, dict[str, Any]]
 
@@ -171,6 +174,12 @@ def write_mark(key: str, seen: Mark, value: int) -> Op:
     return {"KV": {"Verb": "cas", "Key": key, "Index": seen.index, "Value": _b64(f"{value:0{_MARK_DIGITS}d}")}}
 
 
+def lift_mark(key: str, seen: Mark) -> Op:
+    """Set the mark to the index of this very transaction, or to what was `seen` where that is higher; refuse if it has changed."""
+    text = f"{seen.value:0{_MARK_DIGITS}d}{_OR_THIS}"
+    return {"KV": {"Verb": "cas", "Key": key, "Index": seen.index, "Value": _b64(text)}}
+
+
 def encode(body: object) -> bytes:
     """A request body."""
     return msgspec.json.encode(body)
@@ -217,17 +226,19 @@ def read_created(body: bytes) -> str:
     return made
 
 
-def read_mark(record: Record | None) -> Mark:
-    """The mark in a record. Raises `BadMark` when something else lies in its place."""
+def read_mark(record: Record | None, own: int = 0) -> Mark:
+    """The mark in a record; without the token `own`, if it is that which lifted it. Raises `BadMark` when something else lies in
+    its place."""
     if record is None:
         return Mark()
     try:
         text = base64.b64decode(record.value or "", validate=True).decode("ascii")
     except ValueError:  # neither base64 nor ASCII
         text = ""
-    if not text.isdigit() or len(text) > _MARK_DIGITS:
+    number, lifted = text.removesuffix(_OR_THIS), text.endswith(_OR_THIS) and record.modify_index != own
+    if not number.isdigit() or len(number) > _MARK_DIGITS:
         raise BadMark(f"key {record.key} holds no number: delete it, or write the election's highest token into it")
-    return Mark(int(text), record.modify_index)
+    return Mark(max(int(number), record.modify_index if lifted else 0), record.modify_index)
 
 
 def read_instance(record: Record) -> str:
