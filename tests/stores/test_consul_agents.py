@@ -68,11 +68,10 @@ async def running(agent: FakeAgent) -> AsyncIterator[FakeAgent]:
 @asynccontextmanager
 async def calling(address: StoreAddress, credentials: Credentials | None = None) -> AsyncIterator[Agents]:
     agents = Agents(address, credentials or Credentials(), Tls(), Traffic(), BootClock(3600).now_s)
-    await agents.start()
     try:
         yield agents
     finally:
-        await agents.aclose()
+        agents.close()
 
 
 def at(*ports: int, scheme: str = "consul") -> StoreAddress:
@@ -106,7 +105,7 @@ async def test_a_refused_connection_certainly_did_nothing(unused_tcp_port: int) 
 
 
 async def test_a_broken_connection_may_have_done_it_and_is_not_repeated() -> None:
-    """aiohttp would send a PUT again by itself: a transaction carried out twice, or called certain to have failed."""
+    """Or a transaction would be carried out twice, or called certain to have failed when only its second sending did."""
     async with running(FakeAgent(lambda _: None)) as agent, calling(at(agent.port)) as agents:
         found = await problem(agents)
         assert (found.outcome, found.reason) == (Outcome.UNKNOWN, Reason.STORE_UNREACHABLE)

@@ -12,22 +12,19 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import aiohttp
-from yarl import URL
-
 from leaderd.election.problems import Outcome, Problem, Reason
 from leaderd.stores.address import Credentials, StoreAddress, Tls
 from leaderd.stores.base import NowS, Traffic
+from leaderd.stores.consul.http1 import MAX_BODY, BrokenError, Connection, NotHttpError, Response, TooLongError, connect
 from leaderd.stores.consul.wire import clean
 
-_MAX_BODY = 1 << 20  # a key's value is at most 512 KiB, base64 adds a third
 _NO_QUORUM = ("no cluster leader", "leadership lost", "not the leader", "raft is", "leader unknown")
-_KEEPALIVE_S = 15
+_IDLE_S = 15.0
+"""An idle connection older than this is not used again: a middlebox may have forgotten it, and a write would be lost."""
 _TRANSPORT = frozenset({Reason.STORE_UNREACHABLE, Reason.WRONG_PROTOCOL})
 
 
@@ -59,40 +56,15 @@ def failed(reason: Reason, detail: str, outcome: Outcome = Outcome.FAILED, text:
     return CallFailed(Problem(outcome, reason, detail), text)
 
 
-class _BrokenError(Exception):
-    """A connection that broke after the request had been sent."""
-
-
-async def _once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-    # aiohttp silently sends a PUT a second time when the connection broke. If the first one was carried out and the second one is
-    # refused a connection, "certainly not reached" would be a lie, so the exception it waits for is hidden from it here.
-    try:
-        return await handler(request)
-    except aiohttp.ClientConnectorError:
-        raise
-    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-        raise _BrokenError(str(error) or "connection closed") from error
-
-
-def _socket(address: tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[object, ...]]) -> socket.socket:
-    # A blocking query is silent for minutes: only probes tell a quiet server from a connection that a middlebox has forgotten.
-    family, kind, proto, _, _ = address
-    made = socket.socket(family, kind, proto)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3), ("TCP_USER_TIMEOUT", 25_000)):
-        option = getattr(socket, name, None)  # Linux has all of them
-        if option is not None:
-            made.setsockopt(socket.IPPROTO_TCP, option, value)
-    return made
-
-
 class Agents:
     """The agents named in the store URL; all of them belong to one cluster, any of them serves any call."""
 
     def __init__(self, address: StoreAddress, credentials: Credentials, tls: Tls, traffic: Traffic, now_s: NowS) -> None:
         self._endpoints = address.endpoints()
         self._scheme = "https" if address.tls else "http"
-        self._bases = [URL(f"{self._scheme}://{endpoint}") for endpoint in self._endpoints]
+        self._hosts = address.hosts
+        self._idle: list[list[Connection]] = [[] for _ in self._endpoints]
+        self._busy: set[Connection] = set()
         self._credentials = credentials
         self._tls = tls
         self._traffic = traffic
@@ -103,29 +75,14 @@ class Agents:
         """Counts the changes of the token, the first reading included."""
         self._ssl: ssl.SSLContext | None = None
         self._ssl_stamp: tuple[object, ...] = ()
-        self._http: aiohttp.ClientSession | None = None
         self._waits: set[asyncio.Timeout] = set()
         self.on_transport: Callable[[Problem | None], None] = lambda _: None
         """Told of every call: None when an agent answered, else why none did."""
 
-    async def start(self) -> None:
-        """Get ready; nothing is sent yet."""
-        # Environment variables (proxies, CONSUL_HTTP_TOKEN) never override the configuration; no cookies; no limit on connections,
-        # since every election keeps a blocking query open.
-        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S, socket_factory=_socket)
-        self._http = aiohttp.ClientSession(
-            connector=connector,
-            trust_env=False,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            middlewares=(_once,),
-            headers={"Accept-Encoding": "identity", "User-Agent": "leaderd"},
-        )
-
-    async def aclose(self) -> None:
+    def close(self) -> None:
         """Close every connection."""
-        if self._http is not None:
-            await self._http.close()
+        for connection in (*self._busy, *(c for idle in self._idle for c in idle)):
+            connection.close()
 
     # ---- credentials
 
@@ -162,6 +119,9 @@ class Agents:
             reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
             raise failed(Reason.AUTH_FAILED, f"TLS files {', '.join(str(f) for f in files if f)}: {clean(reason)}") from None
         self._ssl, self._ssl_stamp = context, stamp
+        for idle in self._idle:  # made with the old material
+            while idle:
+                idle.pop().close()
 
     # ---- calls
 
@@ -236,9 +196,9 @@ class Agents:
     async def _anywhere(self, method: str, path: str, body: bytes | None, bound_s: float) -> Reply:
         if self.token_version == 0 or (self._scheme == "https" and self._ssl is None):
             self.refresh()
-        connect_s = bound_s / len(self._bases) if len(self._bases) > 1 else bound_s
+        connect_s = 0.9 * bound_s / len(self._hosts)
         last: CallFailed | None = None
-        for _ in self._bases:
+        for _ in self._hosts:
             at = self._current
             try:
                 return await self._send(at, method, path, body, connect_s)
@@ -254,47 +214,69 @@ class Agents:
 
     def _rotate(self, at: int) -> None:
         if self._current == at:
-            self._current = (at + 1) % len(self._bases)
+            self._current = (at + 1) % len(self._hosts)
 
     async def _send(self, at: int, method: str, path: str, body: bytes | None, connect_s: float) -> Reply:
-        assert self._http is not None, "start() comes first"
         endpoint = self._endpoints[at]
         self._traffic.requests += 1
+        connection = self._idle_one(at) or await self._connect(at, connect_s)
+        self._busy.add(connection)
         try:
-            async with self._http.request(
-                method,
-                URL(f"{self._bases[at]}/v1/{path}", encoded=True),
-                data=body,
-                headers={"X-Consul-Token": self._token} if self._token else None,
-                allow_redirects=False,
-                ssl=self._ssl if self._ssl is not None else True,
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_s),
-            ) as response:
-                content = await _read(response, endpoint)
-                self._traffic.last_answer_s = self._now_s()
-                return self._judge(endpoint, method, path, response, content)
-        except (aiohttp.ClientConnectorCertificateError, ssl.CertificateError) as error:
-            raise failed(Reason.AUTH_FAILED, f"{endpoint}: certificate refused: {clean(str(error))}") from None
-        except aiohttp.ClientConnectorSSLError as error:
-            raise failed(Reason.WRONG_PROTOCOL, f"{endpoint} does not speak TLS as expected: {clean(str(error))}") from None
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            reason = clean(getattr(error, "strerror", None) or str(error) or "no connection in time")
-            raise failed(Reason.STORE_UNREACHABLE, f"{endpoint}: {reason}") from None
-        except (_BrokenError, aiohttp.ClientPayloadError, ConnectionError) as error:
+            response = await connection.ask(self._request(endpoint, method, path, body))
+        except BrokenError as error:
             detail = f"{endpoint} broke the connection: {clean(str(error))}"
             raise failed(Reason.STORE_UNREACHABLE, detail, Outcome.UNKNOWN) from None
-        except aiohttp.ClientError as error:
+        except NotHttpError as error:
             detail = f"{endpoint} does not answer as a Consul agent: {clean(str(error))}"
             raise failed(Reason.WRONG_PROTOCOL, detail, Outcome.UNKNOWN) from None
+        except TooLongError:
+            raise failed(Reason.STORE_ERROR, f"{endpoint} sent more than {MAX_BODY} bytes", Outcome.UNKNOWN) from None
+        finally:
+            self._busy.discard(connection)
+            if connection.usable:
+                connection.idle_since_s = self._now_s()
+                self._idle[at].append(connection)
+        self._traffic.last_answer_s = self._now_s()
+        return self._judge(endpoint, method, path, response)
 
-    def _judge(self, endpoint: str, method: str, path: str, response: aiohttp.ClientResponse, content: bytes) -> Reply:
-        header = response.headers.get("X-Consul-Index", "")
-        index = int(header) if header.isascii() and header.isdigit() and len(header) <= 20 else 0
-        reply = Reply(response.status, content, index)
-        if reply.status < 300 or reply.status in {404, 409}:
+    def _idle_one(self, at: int) -> Connection | None:
+        """The connection used last, which is the likeliest to work; those that have been idle for long are closed."""
+        idle, oldest_s = self._idle[at], self._now_s() - _IDLE_S
+        while idle and (not idle[0].usable or idle[0].idle_since_s < oldest_s):
+            idle.pop(0).close()
+        while idle:
+            found = idle.pop()
+            if found.usable:
+                return found
+        return None
+
+    async def _connect(self, at: int, within_s: float) -> Connection:
+        endpoint = self._endpoints[at]
+        try:
+            return await connect(*self._hosts[at], self._ssl, within_s)
+        except ssl.SSLCertVerificationError as error:
+            raise failed(Reason.AUTH_FAILED, f"{endpoint}: certificate refused: {clean(str(error))}") from None
+        except ssl.SSLError as error:
+            raise failed(Reason.WRONG_PROTOCOL, f"{endpoint} does not speak TLS as expected: {clean(str(error))}") from None
+        except OSError as error:  # a TimeoutError too
+            reason = clean(error.strerror or str(error) or "no connection in time")
+            raise failed(Reason.STORE_UNREACHABLE, f"{endpoint}: {reason}") from None
+
+    def _request(self, endpoint: str, method: str, path: str, body: bytes | None) -> bytes:
+        # Environment variables (proxies, CONSUL_HTTP_TOKEN) never override the configuration.
+        token = f"X-Consul-Token: {self._token}\r\n" if self._token else ""
+        length = "" if method == "GET" else f"Content-Length: {len(body or b'')}\r\n"
+        head = f"{method} /v1/{path} HTTP/1.1\r\nHost: {endpoint}\r\nUser-Agent: leaderd\r\n{token}{length}\r\n"
+        return head.encode("ascii") + (body or b"")
+
+    def _judge(self, endpoint: str, method: str, path: str, response: Response) -> Reply:
+        header = response.headers.get(b"x-consul-index", b"")
+        index = int(header) if header.isdigit() and len(header) <= 20 else 0
+        reply = Reply(response.status, response.body, index)
+        if 200 <= reply.status < 300 or reply.status in {404, 409}:
             return reply
         text = reply.text.replace(self._token, "...") if self._token else reply.text
-        where = f"{endpoint}: {method} {path.partition('?')[0]}: {reply.status} {text or response.reason or ''}".strip()
+        where = f"{endpoint}: {method} {path.partition('?')[0]}: {reply.status} {text or clean(response.phrase)}".strip()
         if reply.status in {401, 403}:
             known = "permission denied" in text.lower()
             raise failed(Reason.PERMISSION_DENIED if known else Reason.AUTH_FAILED, where, text=text)
@@ -308,16 +290,6 @@ class Agents:
             outcome = Outcome.FAILED if "no cluster leader" in lowered else Outcome.UNKNOWN
             raise failed(Reason.STALE_STORE_NODE, where, outcome, text)
         raise failed(Reason.STORE_ERROR, where, Outcome.UNKNOWN, text)
-
-
-async def _read(response: aiohttp.ClientResponse, endpoint: str) -> bytes:
-    content = bytearray()
-    async for chunk in response.content.iter_any():
-        content += chunk
-        if len(content) > _MAX_BODY:
-            response.close()
-            raise failed(Reason.STORE_ERROR, f"{endpoint} sent more than {_MAX_BODY} bytes", Outcome.UNKNOWN)
-    return bytes(content)
 
 
 def _no_passphrase() -> str:

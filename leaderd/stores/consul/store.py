@@ -59,7 +59,6 @@ class ConsulStore:
     async def start(self, sink: Sink) -> None:
         """Get ready to take commands. Does not need the store to be up."""
         self._sink = sink
-        await self._agents.start()
 
     async def aclose(self) -> None:
         """Stop everything. A session being closed gets a second to be released and destroyed."""
@@ -74,7 +73,7 @@ class ConsulStore:
             task.cancel()
         if running:
             await asyncio.wait(running)
-        await self._agents.aclose()
+        self._agents.close()
 
     def submit(self, command: Command) -> None:
         """Carry out one command; its outcome arrives at the sink later."""
