@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from leaderd.election.commands import Claim, CloseSession, Entry, OpenSession, RaiseMark, Renew, Stand, Withdraw
+from leaderd.election.core import LINGER_S
 from leaderd.election.events import (
     Claimed,
     ClockJumped,
@@ -226,7 +227,10 @@ def test_draining_releases_everything_and_closes_the_session() -> None:
     assert play.view("mail").reason is Reason.DRAINING
     play.tell(Withdrawn(1, "mail"))
     assert play.wake() == [Withdraw(1, "jobs", 5)]
-    assert play.tell(Withdrawn(1, "jobs")) == [CloseSession(1)]
+    released_s = play.now_s
+    assert play.tell(Withdrawn(1, "jobs")) == []  # the successor's claim goes first
+    assert play.wake() == [CloseSession(1)]
+    assert play.now_s == pytest.approx(released_s + LINGER_S)
     assert play.core.finished
     assert play.core.next_deadline_s(play.now_s) == float("inf")
     assert play.tell(StandRequested("jobs")) == []
