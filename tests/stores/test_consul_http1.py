@@ -1,4 +1,4 @@
-"""HTTP/1.1 towards Consul's agents: what is read as an answer, however it is cut; what is refused; when a connection is used again."""
+"""HTTP/1.1 towards Consul's agents: what is an answer, however it is cut; what is refused; when a connection is used again."""
 
 from __future__ import annotations
 
@@ -119,10 +119,9 @@ async def talking(*answers: bytes) -> AsyncIterator[tuple[Connection, list[bytes
                 asked.append(await reader.readuntil(b"\r\n\r\n"))
                 writer.write(said)
                 await writer.drain()
-            await asyncio.wait(
-                {asyncio.create_task(reader.read(1)), asyncio.create_task(over.wait())}, timeout=5.0, return_when="FIRST_COMPLETED"
-            )
-        except (asyncio.IncompleteReadError, ConnectionError):
+            async with asyncio.timeout(5.0):
+                await over.wait()
+        except (asyncio.IncompleteReadError, ConnectionError, TimeoutError):
             pass
         finally:
             writer.close()

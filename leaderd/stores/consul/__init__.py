@@ -1,7 +1,8 @@
 """Consul: one session per daemon, one lock key per election, in the layout of `consul lock` and of the Go API's `Lock`.
 
 - `wire.py`: what goes over the wire, as pure functions: keys, transactions, records, the texts of refusals.
-- `agents.py`: HTTP with deadlines: several agents, TLS, the ACL token, what a failure means.
+- `http1.py`: one connection, one request at a time, nothing sent twice.
+- `agents.py`: calls with deadlines: several agents, TLS, the ACL token, what a failure means.
 - `session.py`: one session: open, renew and prove at a quorum, watch, close.
 - `lock.py`: one election's lock: acquire, claim, release, and the argument why each is sound.
 - `contest.py`: one election: wait until the lock is free, race for it, guard it.
