@@ -26,6 +26,7 @@ from leaderd.election.core import Core, CoreConfig
 from leaderd.election.events import DrainRequested, ReleaseForced, Started, TimeReached
 from leaderd.errors import EXIT_CONFIG, EXIT_INTERNAL, EXIT_OK, Fatal
 from leaderd.metrics import Metrics
+from leaderd.observing import Afterwards
 from leaderd.runner import Runner
 from leaderd.stores.base import Identity, Store
 from leaderd.stores.factory import StoreNotInstalled, make_store
@@ -77,9 +78,8 @@ class Daemon:
         self._draining_since_s: float | None = None
         transitions = TransitionLog(_say, config.timing.ttl_s)
         metrics = Metrics(self._board, self._clock, self._last_answer_s, lambda: self._timer.worst_late_s)
-        self._runner = Runner(
-            self._core, self._store, self._board, self._clock, self._timer.arm, self._on_crash, (transitions, metrics)
-        )
+        observers = (Afterwards((transitions, metrics), lambda error: self._runner.crash(error)),)
+        self._runner = Runner(self._core, self._store, self._board, self._clock, self._timer.arm, self._on_crash, observers)
         self._store.on_crash = self._runner.crash
         self._board.on_jump = self._on_jump
         self._started = False
@@ -170,8 +170,8 @@ class Daemon:
             return
         now_s = self._draining_since_s = self._clock.now_s()
         promised_s = max(0.0, *(ledger.until_s - now_s for ledger in self._core.ledgers.values()))
-        log.event(_LOG, logging.INFO, f"{number.name}: draining", promised_ms=round(promised_s * 1000))
         self._runner.deliver(DrainRequested())
+        log.event(_LOG, logging.INFO, f"{number.name}: draining", promised_ms=round(promised_s * 1000))
         self._leave_in(promised_s + _DRAIN_GRACE_S)
 
     def _leave_in(self, seconds: float) -> None:
