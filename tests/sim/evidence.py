@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from chaos.checkers import Claim, Finding, Window
+from chaos.checkers.tokens import IN_FLIGHT_S
 
 POINT_S = 1e-7
 """The length of a claim that promises nothing: the instant of the answer itself."""
@@ -89,6 +90,14 @@ class Evidence:
             if key[0] == election and key[2] == token
         ]
         return self._excused + late
+
+    def belated(self, claim: Claim) -> bool:
+        """Whether an operator had taken the entry away before this claim began, while the store's confirmation was on its way: by
+        then another may lead, with a token above it, until the news of the deletion arrives as well."""
+        return any(
+            election == claim.election and token == claim.token and from_s <= claim.start_s < from_s + IN_FLIGHT_S
+            for election, token, from_s, _ in self._excuses
+        )
 
     # ---- who could have led
 

@@ -133,7 +133,7 @@ class Fleet:
             *(Finding("crash", self.world.now_s, f"{host.config.name}: {host.crash!r}") for host in self.hosts if host.crash),
             *evidence.findings,
             *overlaps(without(claims, evidence.excused())),
-            *token_faults(claims, evidence.restores),
+            *token_faults((claim for claim in claims if not evidence.belated(claim)), evidence.restores),
             *leaderless(claims, plan.elections, evidence.windows(), plan.bound_s),
         ]
         findings.sort(key=lambda finding: finding.at_s)

@@ -97,9 +97,10 @@ class ConsulServer(QueueCluster):
         self.commit(node, look, respond)
 
     def op_lock(self, node: StoreNode, sid: int, election: str, name: str, index: int, respond: Respond) -> None:
-        """txn [index as seen, lock]: ("locked", token, mark, LockIndex), ("changed",), ("delayed",); None without the session.
+        """txn [index as seen, lock, lift the mark]: ("locked", token, mark before, LockIndex), ("changed",), ("delayed",); None
+        without the session.
 
-        Where the session holds it already: [index as seen, unlock, lock], for locking alone would give no new index.
+        Where the session holds it already: [index as seen, unlock, lock, ...], for locking alone would give no new index.
         """
 
         def change() -> tuple[Any, ...] | None:
@@ -116,7 +117,9 @@ class ConsulServer(QueueCluster):
             else:
                 self.entries[election].append(SimEntry(sid, name, token, token))
             self.lock_index[election] += 1
-            return "locked", token, self.marks[election], self.lock_index[election]
+            mark = self.marks[election]
+            self.marks[election] = max(mark, token)
+            return "locked", token, mark, self.lock_index[election]
 
         self.commit(node, change, respond)
 
@@ -166,6 +169,8 @@ class ConsulDriver(SimStore):
         self.unsettled: dict[str, int] = {}
         """By election: the index that an unanswered acquire was conditional on."""
         self.retry_s = 1.0
+        self.offer: tuple[str, int] | None = None
+        """Election and token of the acquisition that the core is being told of at this moment."""
 
     # ---- session
 
@@ -261,7 +266,7 @@ class ConsulDriver(SimStore):
             self._again(slot)
         elif self._waiting(slot):
             slot.locking = True
-            self._lock(slot, index, partial(self._tried, slot))
+            self._lock(slot, index, partial(self._tried, slot, self.now_s()))
 
     def _lock(self, slot: Slot, index: int, done: Callable[[Any], None]) -> None:
         self.unsettled[slot.election] = index
@@ -271,7 +276,7 @@ class ConsulDriver(SimStore):
         del self.slots[slot.election]
         self.emit(StandFailed(slot.epoch, slot.election, SILENT))
 
-    def _tried(self, slot: Slot, result: Any) -> None:
+    def _tried(self, slot: Slot, sent_at_s: float, result: Any) -> None:
         if result is not LOST and slot.sid == self.sid:
             self.unsettled.pop(slot.election, None)
         slot.locking = False
@@ -288,7 +293,11 @@ class ConsulDriver(SimStore):
             slot.elected, slot.token = True, result[1]
             slot.own = self.watcher(partial(self._look, slot))
             self._look(slot)
+            self.offer = (slot.election, result[1])
             self.emit(Elected(slot.epoch, slot.election, self.token_of(result), result[2]))
+            accepted, self.offer = self.offer is None, None
+            if accepted:
+                self.emit(Claimed(slot.epoch, slot.election, result[1], sent_at_s))
         elif result[0] == "changed":
             self._freed(slot)
         else:
@@ -313,7 +322,10 @@ class ConsulDriver(SimStore):
             self.emit(EntryGone(slot.epoch, slot.election, TAKEN_AWAY))
 
     def claim(self, command: Claim) -> None:
-        """One transaction: the lock is ours with that index, and the mark moves up."""
+        """In the step of `Elected` the acquisition has proven it all. Else a transaction: ours with that index, and the mark."""
+        if self.offer == (command.election, command.token):
+            self.offer = None
+            return
         slot = self.slots.get(command.election)
         if slot is not None and slot.epoch == command.epoch:
             done = partial(self._claimed, slot, command.token, self.now_s())
