@@ -123,6 +123,21 @@ class ConsulServer(QueueCluster):
 
         self.commit(node, change, respond)
 
+    def op_claim(self, node: StoreNode, sid: int, election: str, token: int, mark: int, respond: Respond) -> None:
+        """As elsewhere, but the mark may be where the acquisition lifted it to."""
+
+        def change() -> bool | int:
+            entry = self.find(election, sid)
+            if entry is None or entry.token != token:
+                return False
+            if self.marks[election] not in {mark, token}:
+                return self.marks[election] + 2
+            self.marks[election] = token
+            self.next_revision()
+            return True
+
+        self.commit(node, change, respond)
+
     def remove(self, election: str, entry: SimEntry) -> None:
         """Unlocked; the key stays."""
         super().remove(election, entry)
