@@ -180,7 +180,8 @@ async def test_an_abandoned_request_closes_its_connection() -> None:
 async def test_words_that_nobody_asked_for_close_a_connection() -> None:
     async with talking(PLAIN) as (connection, _, _over):
         await connection.ask(ASK)
-        connection.data_received(PLAIN)
+        connection.get_buffer(-1)[: len(PLAIN)] = PLAIN
+        connection.buffer_updated(len(PLAIN))
         assert not connection.usable
 
 
