@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -67,6 +67,15 @@ class _Error(msgspec.Struct, frozen=True):
 class _TxnBody(msgspec.Struct, frozen=True):
     results: list[_Result] | None = msgspec.field(name="Results", default=None)
     errors: list[_Error] | None = msgspec.field(name="Errors", default=None)
+
+
+# Made once, here: a type's first decoding otherwise prepares it, and for the transaction that is in the middle of a hand-over.
+_TXN = msgspec.json.Decoder(_TxnBody)
+_RECORDS = msgspec.json.Decoder(list[Record])
+_SESSIONS: msgspec.json.Decoder[list[SessionRecord] | None] = msgspec.json.Decoder(list[SessionRecord] | None)
+_CREATED = msgspec.json.Decoder(_Created)
+_encode = msgspec.json.Encoder().encode
+T = TypeVar("T")
 
 
 class Garbled(ValueError):
@@ -182,7 +191,7 @@ def lift_mark(key: str, seen: Mark) -> Op:
 
 def encode(body: object) -> bytes:
     """A request body."""
-    return msgspec.json.encode(body)
+    return _encode(body)
 
 
 def _b64(text: str) -> str:
@@ -194,7 +203,7 @@ def _b64(text: str) -> str:
 
 def read_txn(body: bytes) -> Txn:
     """Decode a transaction's answer. Raises `Garbled`."""
-    found: _TxnBody = _decode(body, _TxnBody)
+    found = _decode(body, _TXN)
     if found.results is None and not found.errors:
         raise Garbled("neither results nor errors")
     return Txn(tuple(r.kv for r in found.results or ()), tuple((e.op_index, e.what) for e in found.errors or ()))
@@ -202,7 +211,7 @@ def read_txn(body: bytes) -> Txn:
 
 def read_key(body: bytes, key: str) -> Record:
     """Decode the answer to a GET of one key. Raises `Garbled`."""
-    found: list[Record] = _decode(body, list[Record])
+    found = _decode(body, _RECORDS)
     if len(found) != 1 or found[0].key != key:
         raise Garbled(f"not the key {key}")
     return found[0]
@@ -210,7 +219,7 @@ def read_key(body: bytes, key: str) -> Record:
 
 def read_session(body: bytes, session: str) -> SessionRecord | None:
     """Decode a session's record; None when there is no such session (or the token may not see it). Raises `Garbled`."""
-    found: list[SessionRecord] | None = _decode(body, list[SessionRecord] | None)
+    found = _decode(body, _SESSIONS)
     if not found:
         return None
     if len(found) != 1 or found[0].id != session:
@@ -220,7 +229,7 @@ def read_session(body: bytes, session: str) -> SessionRecord | None:
 
 def read_created(body: bytes) -> str:
     """Decode the id of a new session. Raises `Garbled`."""
-    made: str = _decode(body, _Created).id
+    made = _decode(body, _CREATED).id
     if len(made) != 36 or not all(c in "0123456789abcdef-" for c in made):
         raise Garbled("no session id")
     return made
@@ -272,8 +281,8 @@ def clean(text: str, most: int = 200) -> str:
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[:most])
 
 
-def _decode(body: bytes, kind: Any) -> Any:  # noqa: ANN401 - the callers name the type
+def _decode(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
     try:
-        return msgspec.json.decode(body, type=kind)
+        return decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Garbled(clean(str(error))) from None
