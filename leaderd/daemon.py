@@ -15,21 +15,20 @@ import os
 import secrets
 import signal
 from collections.abc import Callable
-from pathlib import Path
 
 from leaderd import __version__, log
 from leaderd.board import Board
 from leaderd.clock import BootClock
 from leaderd.config.model import Config
 from leaderd.config.problems import ConfigProblem
+from leaderd.configured import configured_store
 from leaderd.election.core import Core, CoreConfig
 from leaderd.election.events import DrainRequested, ReleaseForced, Started, TimeReached
-from leaderd.errors import EXIT_CONFIG, EXIT_INTERNAL, EXIT_OK, Fatal
+from leaderd.errors import EXIT_INTERNAL, EXIT_OK
 from leaderd.metrics import Metrics
 from leaderd.observing import Afterwards
 from leaderd.runner import Runner
-from leaderd.stores.base import Identity, Store
-from leaderd.stores.factory import StoreNotInstalled, make_store
+from leaderd.stores.base import Identity
 from leaderd.surfaces.http import Health, HttpSurfaces, UnixAddress
 from leaderd.surfaces.view import StoreFacts
 from leaderd.timer import DeadlineTimer
@@ -67,7 +66,7 @@ class Daemon:
         self._reloading: asyncio.Task[None] | None = None
         self._clock = BootClock(max(config.timing.margin_s, 0.1))
         self._identity = Identity(config.instance, secrets.token_hex(8))
-        self._store = _make_store(config, self._identity, self._clock)
+        self._store = configured_store(config, self._identity, self._clock)
         names = tuple(election.name for election in config.elections)
         seed = int.from_bytes(os.urandom(8))
         self._core = Core(CoreConfig(config.instance, names, config.timing, self._store.rule, seed))
@@ -221,16 +220,3 @@ def _shown(address: tuple[str, int] | str) -> str:
 
 def _say(level: int, message: str, **fields: object) -> None:
     log.event(_LOG, level, message, **fields)
-
-
-def _make_store(config: Config, identity: Identity, clock: BootClock) -> Store:
-    try:
-        store = config.store
-        if store.defaulted:
-            # Chosen by us, so made by us, all of it; a directory somebody named must be there, or be mounted.
-            Path(store.address.path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return make_store(store.address, identity, config.timing, store.credentials, store.tls, clock.now_s)
-    except StoreNotInstalled as error:
-        raise Fatal(str(error), EXIT_CONFIG) from error
-    except OSError as error:
-        raise Fatal(f"store.url: cannot make {error.filename}: {error.strerror}: name a store", EXIT_CONFIG) from error
