@@ -15,6 +15,7 @@ import os
 import secrets
 import signal
 from collections.abc import Callable
+from functools import partial
 
 from leaderd import __version__, log
 from leaderd.board import Board
@@ -170,7 +171,7 @@ class Daemon:
         now_s = self._draining_since_s = self._clock.now_s()
         promised_s = max(0.0, *(ledger.until_s - now_s for ledger in self._core.ledgers.values()))
         self._runner.deliver(DrainRequested())
-        log.event(_LOG, logging.INFO, f"{number.name}: draining", promised_ms=round(promised_s * 1000))
+        _after(_say, logging.INFO, f"{number.name}: draining", promised_ms=round(promised_s * 1000))
         self._leave_in(promised_s + _DRAIN_GRACE_S)
 
     def _leave_in(self, seconds: float) -> None:
@@ -216,6 +217,11 @@ def _shown(address: tuple[str, int] | str) -> str:
     if isinstance(address, str):
         return address
     return f"[{address[0]}]:{address[1]}" if ":" in address[0] else f"{address[0]}:{address[1]}"
+
+
+def _after(call: Callable[..., None], *args: object, **more: object) -> None:
+    """Call in the loop's next turn: what has just been asked of the store leaves first."""
+    asyncio.get_running_loop().call_soon(partial(call, *args, **more))
 
 
 def _say(level: int, message: str, **fields: object) -> None:
