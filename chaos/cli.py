@@ -11,10 +11,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from chaos import engine, judge, scenario
+from chaos import engine, history, judge, scenario
 from chaos.bed import NoSuchRole
 from chaos.faults import NotBiting
 from chaos.history import Recorder
+from chaos.report import page, text
+from chaos.report.lanes import picture, story
 from chaos.stores import KINDS
 from chaos.substrates import CannotInject, netns
 from testbed.fetch import FetchError
@@ -104,7 +106,7 @@ def _inside(options: argparse.Namespace) -> int:
     began_s = time.monotonic()
     try:
         engine.Engine(
-            found, options.store, links, folder, lambda text: print(f"  {time.monotonic() - began_s:6.1f} s  {text}", flush=True)
+            found, options.store, links, folder, lambda said: print(f"  {time.monotonic() - began_s:6.1f} s  {said}", flush=True)
         ).run()
     except NotBiting as error:
         print(f"  inconclusive: {error}", flush=True)
@@ -119,7 +121,8 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _judged(folder: Path, name: str) -> str:
-    checks = judge.judge(judge.read(folder), scenario.load(name))
+    run, wanted = judge.read(folder), scenario.load(name)
+    checks = judge.judge(run, wanted)
     verdict = judge.worst(check.verdict for check in checks)
     for check in checks:
         print(f"  {check.verdict:<8} {check.name:<18} {check.text}")
@@ -128,7 +131,10 @@ def _judged(folder: Path, name: str) -> str:
         "checks": [{"name": c.name, "verdict": c.verdict, "text": c.text, "at_ns": c.at_ns} for c in checks],
     }
     (folder / "results.json").write_text(json.dumps(results, indent=2), encoding="utf-8")
-    print(f"{verdict}  {folder}", flush=True)
+    found = picture(history.lines(folder))
+    print("\n".join(f"  {line}" for line in text.lanes(found)))
+    path = page.write(folder, run, wanted, checks, verdict)
+    print(f"{verdict}  {story(found)}\n      {path}", flush=True)
     return verdict
 
 
