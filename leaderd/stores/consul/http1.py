@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 MAX_HEAD = 1 << 15
-MAX_BODY = 1 << 20
-"""A key's value is at most 512 KiB, base64 adds a third."""
+MAX_BODY = 1 << 24
+"""Most answers are a few hundred bytes; all records of all elections at once are the exception."""
 _MAX_LINE = 256
 _READ = 1 << 13
 _NEXT_ADDRESS_S = 0.25

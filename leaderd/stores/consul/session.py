@@ -277,6 +277,17 @@ class Session:
         record, now = _record(await self.agents.wait(f"kv/{key}", "", index, wait_s, self.call_s), key)
         return record, following(index, now)
 
+    async def read_tree(self, prefix: str) -> tuple[tuple[wire.Record, ...], int]:
+        """Read all keys under a prefix as a quorum knows them, with the index to wait from. Raises `CallFailed`, outcome FAILED."""
+        try:
+            return _tree(await self.agents.call("GET", f"kv/{prefix}?recurse&consistent", self.call_s, again=True), prefix)
+        except CallFailed as error:
+            raise CallFailed(replace(error.problem, outcome=Outcome.FAILED), error.text) from None
+
+    async def read_tree_changed(self, prefix: str, index: int) -> tuple[tuple[wire.Record, ...], int]:
+        """Wait until something under the prefix may have changed since `index`, and read it all."""
+        return _tree(await self.agents.wait(f"kv/{prefix}", "recurse&", index, WAIT_S, self.call_s), prefix)
+
 
 def following(index: int, now: int) -> int:
     """The index for the next blocking query: 0, ask afresh, when it went backwards (restored or replaced cluster)."""
@@ -289,6 +300,14 @@ def _record(reply: Reply, key: str) -> tuple[wire.Record | None, int]:
     if reply.status == 404:
         return None, reply.index
     return _expect(reply, lambda body: wire.read_key(body, key), f"kv/{key}"), reply.index
+
+
+def _tree(reply: Reply, prefix: str) -> tuple[tuple[wire.Record, ...], int]:
+    if reply.index <= 0:
+        raise failed(Reason.WRONG_PROTOCOL, f"kv/{prefix}: an answer without X-Consul-Index", Outcome.UNKNOWN)
+    if reply.status == 404:
+        return (), reply.index
+    return _expect(reply, wire.read_tree, f"kv/{prefix}"), reply.index
 
 
 def _expect(reply: Reply, read: Callable[[bytes], T], what: str, statuses: frozenset[int] = frozenset({200})) -> T:

@@ -144,6 +144,20 @@ class Keys:
         """The high-water mark, beside the election, never inside: no election name begins with a dot."""
         return f"{self._prefix}.leaderd/{election}/mark"
 
+    @property
+    def records(self) -> str:
+        """What all records lie under."""
+        return f"{self._prefix}.leaderd/.records/"
+
+    def record(self, election: str, kind: str) -> str:
+        """One record of an election."""
+        return f"{self.records}{election}/{kind}"
+
+    def place(self, key: str) -> tuple[str, str] | None:
+        """Election and kind of a record's key; None if it is none."""
+        parts = key.removeprefix(self.records).split("/")
+        return (parts[0], parts[1]) if key.startswith(self.records) and len(parts) == 2 and all(parts) else None
+
 
 # ---- operations
 
@@ -189,6 +203,16 @@ def lift_mark(key: str, seen: Mark) -> Op:
     return {"KV": {"Verb": "cas", "Key": key, "Index": seen.index, "Value": _b64(text)}}
 
 
+def write_record(key: str, version: int, value: bytes) -> Op:
+    """Set the key; refuse if its index is not `version` (0: if it exists)."""
+    return {"KV": {"Verb": "cas", "Key": key, "Index": version, "Value": base64.b64encode(value).decode("ascii")}}
+
+
+def delete_record(key: str, version: int) -> Op:
+    """Delete the key; refuse if its index is not `version` (0: if it exists)."""
+    return {"KV": {"Verb": "delete-cas", "Key": key, "Index": version}} if version > 0 else check_absent(key)
+
+
 def encode(body: object) -> bytes:
     """A request body."""
     return _encode(body)
@@ -215,6 +239,20 @@ def read_key(body: bytes, key: str) -> Record:
     if len(found) != 1 or found[0].key != key:
         raise Garbled(f"not the key {key}")
     return found[0]
+
+
+def read_tree(body: bytes) -> tuple[Record, ...]:
+    """Decode the answer to a GET of all keys under a prefix. Raises `Garbled`."""
+    found = _decode(body, _RECORDS)
+    return tuple(found)
+
+
+def read_value(record: Record) -> bytes:
+    """The bytes a key holds; none where they cannot be read."""
+    try:
+        return base64.b64decode(record.value or "", validate=True)
+    except ValueError:  # no base64: not Consul
+        return b""
 
 
 def read_session(body: bytes, session: str) -> SessionRecord | None:
