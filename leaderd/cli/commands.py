@@ -12,6 +12,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "is-leader": ("leaderd.cli.is_leader", "ask whether this instance leads: exit 0 yes, 1 no, 2 usage, 3 no daemon"),
     "status": ("leaderd.cli.status", "who leads, with which token, for how long; the queue and the store"),
     "wait": ("leaderd.cli.wait", "block until the daemon has started, or leads"),
+    "exec": ("leaderd.cli.exec", "run a command only while this instance leads"),
     "plan": ("leaderd.cli.plan", "what this store and these timings mean in numbers; exit 1 when they are not safe"),
     "config": ("leaderd.cli.config", "check, show, or describe (JSON schema) the configuration"),
 }
