@@ -25,13 +25,14 @@ from leaderd.config.problems import ConfigProblem
 from leaderd.configured import configured_store
 from leaderd.election.core import Core, CoreConfig
 from leaderd.election.events import DrainRequested, ReleaseForced, Started, TimeReached
-from leaderd.errors import EXIT_INTERNAL, EXIT_OK
+from leaderd.errors import EXIT_CONFIG, EXIT_INTERNAL, EXIT_OK, Fatal
 from leaderd.metrics import Metrics
 from leaderd.observing import Afterwards
 from leaderd.runner import Runner
 from leaderd.stores.base import Identity
+from leaderd.surfaces.files import StateFileError, StateFiles
 from leaderd.surfaces.http import Health, HttpSurfaces, UnixAddress
-from leaderd.surfaces.view import StoreFacts
+from leaderd.surfaces.view import StoreFacts, View
 from leaderd.timer import DeadlineTimer
 from leaderd.transitions import TransitionLog
 
@@ -84,12 +85,14 @@ class Daemon:
         self._board.on_jump = self._on_jump
         self._started = False
         self._surfaces = self._make_surfaces(metrics)
+        self._files = self._make_files()
 
     async def run(self) -> int:
         """From the first to the last breath."""
         self._handle_signals()
         try:
             await self._surfaces.start()
+            self._start_files()
             await self._store.start(self._runner.deliver)
             self._greet()
             unsubscribe = self._board.subscribe(self._on_published)
@@ -103,6 +106,8 @@ class Daemon:
         finally:
             self._timer.stop()
             await self._store.aclose()
+            if self._files is not None:
+                await self._files.stop()
             await self._surfaces.stop()
         _LOG.info("stopped")
         return self._exit_code
@@ -117,7 +122,7 @@ class Daemon:
             unix=UnixAddress(socket.path, socket.mode, socket.group_id) if socket is not None else None,
             allowed_hosts=self._config.http.hosts,
             incarnation=self._identity.incarnation,
-            store=StoreFacts(self._store.kind, self._store.rule, self._last_answer_s),
+            store=self._store_facts(),
             timing=self._config.timing,
             health=Health(
                 late_s=self._timer.late_s,
@@ -127,6 +132,24 @@ class Daemon:
             ),
             metrics=metrics,
         )
+
+    def _make_files(self) -> StateFiles | None:
+        """Beside the socket, and readable by those who may connect to it: the socket is how apps find them."""
+        socket = self._config.listen.socket
+        if socket is None:
+            return None
+        view = View(self._board, self._clock, self._store_facts(), self._config.timing, self._identity.incarnation)
+        return StateFiles(view, socket.path.parent, 0o600 | (socket.mode & 0o222) << 1, socket.group_id)
+
+    def _start_files(self) -> None:
+        if self._files is not None:
+            try:
+                self._files.start()
+            except StateFileError as error:
+                raise Fatal(str(error), EXIT_CONFIG) from None
+
+    def _store_facts(self) -> StoreFacts:
+        return StoreFacts(self._store.kind, self._store.rule, self._last_answer_s)
 
     def _last_answer_s(self) -> float | None:
         return self._store.traffic.last_answer_s

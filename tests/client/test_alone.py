@@ -1,0 +1,51 @@
+"""The client by itself: what it imports, and how it answers without a daemon."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from leaderd.client import DaemonUnreachable, Leader, NotLeader
+
+GUARD = """
+import sys
+before = set(sys.modules)
+import leaderd.client
+new = {name for name in sys.modules if name not in before}
+foreign = {n for n in new if n.startswith("leaderd.") and not n.startswith("leaderd.client")}
+foreign |= {n.partition(".")[0] for n in new} - set(sys.stdlib_module_names) - {"leaderd"}
+print(sorted(foreign))
+"""
+
+
+def test_imports_the_standard_library_only() -> None:
+    done = subprocess.run([sys.executable, "-c", GUARD], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_pretends_on_a_laptop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEADERD_DISABLED", "leader")
+    assert Leader("jobs").is_leader()
+    assert Leader("jobs").require("1h").token == 1
+    monkeypatch.setenv("LEADERD_DISABLED", "follower")
+    assert not Leader("jobs").is_leader()
+    with pytest.raises(NotLeader):
+        Leader("jobs").require()
+    monkeypatch.setenv("LEADERD_DISABLED", "yes")
+    with pytest.raises(ValueError, match="leader or follower"):
+        Leader("jobs")
+
+
+def test_no_daemon_is_no_leader(tmp_path: object) -> None:
+    leader = Leader("jobs", runtime_dir=str(tmp_path))
+    assert not leader.is_leader()
+    with pytest.raises(DaemonUnreachable, match="start `leaderd run`"):
+        leader.require()
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "../x", "-x", "x" * 64])
+def test_names_that_no_election_has(name: str) -> None:
+    with pytest.raises(ValueError, match="no election name"):
+        Leader(name)
