@@ -46,8 +46,8 @@ class Bed:
         """Wait for a leader. Raises `WaitTimeout`."""
 
         def found() -> Pod | None:
-            leader = self.leader()
-            return None if leader is None or leader.name == other_than else leader
+            # Not by way of `leader`: a peer's old leader may go on saying yes beside the new one.
+            return next((pod for pod in self.pods if pod.name != other_than and pod.probe.leads()), None)
 
         besides = f" other than {other_than}" if other_than else ""
         return wait_until(found, within_s, f"a pod{besides} leads", every=0.005)

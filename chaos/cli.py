@@ -18,6 +18,7 @@ from chaos.history import Recorder
 from chaos.report import page, text
 from chaos.report.lanes import picture, story
 from chaos.stores import KINDS
+from chaos.subjects import PEERS
 from chaos.substrates import CannotInject, netns
 from testbed.fetch import FetchError
 from testbed.process import StartError, WaitTimeout
@@ -65,7 +66,7 @@ def _run(options: argparse.Namespace) -> int:
     names = scenario.names() if options.all else [options.scenario]
     if names == [None]:
         raise scenario.ScenarioError("name a scenario, or give --all")
-    chosen = [(name, store) for name in names for store in _stores(name, options.store)]
+    chosen = [(name, store) for name in names for store in _stores(name, options.store, options.subject)]
     found: list[str] = []
     for name, store in chosen:
         found.append(_run_outside(name, store, options))
@@ -74,25 +75,31 @@ def _run(options: argparse.Namespace) -> int:
     return EXIT[judge.worst(found)]
 
 
-def _stores(name: str, store: str | None) -> list[str]:
+def _stores(name: str, store: str | None, subject: str) -> list[str]:
     known = scenario.load(name).stores
-    return [each for each in known if store in (None, each)]
+    wanted = PEERS[subject].store if subject in PEERS else store
+    return [each for each in known if wanted in (None, each)]
 
 
 def _run_outside(name: str, store: str, options: argparse.Namespace) -> str:
+    return _run_and_read(name, store, options)[0]
+
+
+def _run_and_read(name: str, store: str, options: argparse.Namespace) -> tuple[str, judge.Run]:
     """One run in namespaces of its own, then its judgement out here."""
     reason = netns.missing()
     if reason is not None:
         raise CannotInject(reason)
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
-    folder = Path(options.out, f"{stamp}-{Path(name).stem}-{store}").absolute()
+    folder = Path(options.out, f"{stamp}-{Path(name).stem}-{options.subject}-{store}").absolute()
     folder.mkdir(parents=True)
-    print(f"{Path(name).stem} on {store}", flush=True)
+    print(f"{Path(name).stem}: {options.subject} on {store}", flush=True)
     inside = [sys.executable, "-m", "chaos", "inside", name, "--store", store, "--folder", str(folder)]
+    inside += ["--subject", options.subject]
     code = subprocess.run(netns.enter(inside), env={**os.environ, netns.INSIDE_ENV: "1"}).returncode
     if code not in (0, EXIT[judge.UNKNOWN]):
         raise StartError(f"the run in {folder} broke off (exit {code}); its logs are there")
-    return _judged(folder, name)
+    return _judged(folder, name), judge.read(folder)
 
 
 def _inside(options: argparse.Namespace) -> int:
@@ -100,18 +107,36 @@ def _inside(options: argparse.Namespace) -> int:
     found = scenario.load(options.scenario)
     folder = Path(options.folder)
     links = netns.NetnsLinks(engine.hosts(found))
+    peer = options.subject if options.subject in PEERS else ""
     recorder = Recorder(folder)
-    recorder.note("run", **engine.facts(found, options.scenario, options.store, links))  # type: ignore[arg-type]
+    recorder.note("run", **engine.facts(found, options.scenario, options.store, links, peer))  # type: ignore[arg-type]
     recorder.close()
     began_s = time.monotonic()
+
+    def say(text: str) -> None:
+        print(f"  {time.monotonic() - began_s:6.1f} s  {text}", flush=True)
+
     try:
-        engine.Engine(
-            found, options.store, links, folder, lambda said: print(f"  {time.monotonic() - began_s:6.1f} s  {said}", flush=True)
-        ).run()
+        engine.Engine(found, options.store, links, folder, say, peer).run()
     except NotBiting as error:
         print(f"  inconclusive: {error}", flush=True)
         return EXIT[judge.UNKNOWN]
     return 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    """leaderd and the peers in one scenario, one after the other; exit 0 whatever the peers do, 1 if leaderd fails."""
+    rows, ours = [], []
+    for subject, store in [("leaderd", store) for store in KINDS] + [(name, peer.store) for name, peer in PEERS.items()]:
+        options.subject = subject
+        verdict, run = _run_and_read(options.scenario, store, options)
+        ours += [verdict] if subject == "leaderd" else []
+        took_s = judge.failover_s(run)
+        taken = f"{took_s:.1f} s" if took_s is not None else "never"
+        rows.append((subject, store, f"{judge.together_s(run) * 1000:.0f} ms", taken))
+    headings = ("subject", "store", "two leaders for", "fail-over")
+    print("\n".join(f"| {' | '.join(row)} |" for row in [headings, ("---",) * 4, *rows]))
+    return EXIT[judge.worst(ours)]
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -151,11 +176,17 @@ def _parser() -> argparse.ArgumentParser:
     running.add_argument("--store", choices=KINDS, help="default: every store of the scenario")
     running.add_argument("--out", default=RUNS, help="where run folders go (default: %(default)s)")
     running.add_argument("--fail-fast", action="store_true")
+    running.add_argument("--subject", choices=["leaderd", *PEERS], default="leaderd", help="default: %(default)s")
     running.set_defaults(do=_run)
+    comparing = commands.add_parser("compare", help="leaderd and the tools used today, in one scenario")
+    comparing.add_argument("scenario")
+    comparing.add_argument("--out", default=RUNS, help="where run folders go (default: %(default)s)")
+    comparing.set_defaults(do=_compare)
     inside = commands.add_parser("inside")
     inside.add_argument("scenario")
     inside.add_argument("--store", required=True)
     inside.add_argument("--folder", required=True)
+    inside.add_argument("--subject", default="leaderd")
     inside.set_defaults(do=_inside)
     checking = commands.add_parser("check", help="judge a run again by its history")
     checking.add_argument("folder")

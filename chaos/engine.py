@@ -12,6 +12,7 @@ from chaos.faults import Injection
 from chaos.history import Recorder
 from chaos.pods import Plan, Pod
 from chaos.scenario import AwaitLeader, AwaitNobody, Heal, Hold, Inject, Scenario, Step, seconds
+from chaos.subjects import PEERS
 from chaos.substrates import Links
 from chaos.workload.resource import Resource
 from testbed.process import WaitTimeout, wait_until
@@ -25,13 +26,16 @@ Say = Callable[[str], None]
 class Engine:
     """One run. `say` gets a line of progress for each step."""
 
-    def __init__(self, scenario: Scenario, store: str, links: Links, folder: Path, say: Say) -> None:
+    def __init__(self, scenario: Scenario, store: str, links: Links, folder: Path, say: Say, peer: str = "") -> None:
         self._scenario = scenario
         self._folder = folder
+        self._peer = peer
         self._say = say
         self._recorder = Recorder(folder)
         self._ttl_s = stores.ttl_s(store, scenario.topology.ttl)
         self._bound_s = stores.bound_s(store, self._ttl_s, disturbs_store(scenario))
+        if peer:
+            self._bound_s = 2 * PEERS[peer].failover_s
         cluster = stores.make(store, scenario.topology.store_nodes, links)
         self._bed = Bed(store, cluster, links, self._recorder, self._ttl_s)
         self._in_force: dict[str, Injection] = {}
@@ -62,14 +66,14 @@ class Engine:
 
     def _start_pods(self) -> None:
         bed, topology = self._bed, self._scenario.topology
-        plan = Plan(ELECTION, f"{self._ttl_s:g}s", PROMISE, SLOT_S)
+        plan = Plan(ELECTION, f"{self._ttl_s:g}s", PROMISE, SLOT_S, peer=self._peer)
         for number in range(1, topology.candidates + 1):
             name = f"c{number}"
             nodes = self._nodes_for(number)
-            url = f"{bed.store}://{','.join(bed.cluster.endpoints[node] for node in nodes)}/chaos"
+            endpoints = [bed.cluster.endpoints[node] for node in nodes]
             if topology.attach == "one":
                 bed.attached[name] = bed.store_hosts[nodes[0]]
-            pod = Pod(name, name, self._folder / name, bed.links.inside(name), url, plan, self._recorder)
+            pod = Pod(name, name, self._folder / name, bed.links.inside(name), endpoints, bed.store, plan, self._recorder)
             bed.pods.append(pod)
             pod.start()
             if number == 1:
@@ -171,8 +175,16 @@ def hosts(scenario: Scenario) -> list[str]:
     return [f"s{n}" for n in range(1, topology.store_nodes + 1)] + [f"c{n}" for n in range(1, topology.candidates + 1)]
 
 
-def facts(scenario: Scenario, name: str, store: str, links: Links) -> dict[str, object]:
+def facts(scenario: Scenario, name: str, store: str, links: Links, peer: str = "") -> dict[str, object]:
     """What the history says about the run at its beginning."""
     ttl_s = stores.ttl_s(store, scenario.topology.ttl)
     bound_s = stores.bound_s(store, ttl_s, disturbs_store(scenario))
-    return {"scenario": name, "title": scenario.title, "store": store, "substrate": links.name, "ttl_s": ttl_s, "bound_s": bound_s}
+    return {
+        "scenario": name,
+        "title": scenario.title,
+        "store": store,
+        "substrate": links.name,
+        "ttl_s": ttl_s,
+        "bound_s": bound_s,
+        "subject": peer or "leaderd",
+    }

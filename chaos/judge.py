@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import combinations, pairwise
 from pathlib import Path
 
 from chaos.checkers.fence import Write, stale_writes
-from chaos.checkers.history import Claim, Finding
+from chaos.checkers.history import Claim, Finding, merged
 from chaos.checkers.overlap import overlaps
 from chaos.checkers.tokens import token_faults
 from chaos.history import Line, lines
@@ -43,6 +43,13 @@ class Run:
     missed: list[Line] = field(default_factory=list)
     healed_s: float | None = None
     ended: bool = False
+    last_yes: dict[str, Claim] = field(default_factory=dict)
+    """By instance that promises nothing: what its answers enclose so far."""
+
+    @property
+    def subject(self) -> str:
+        """Who was put to the test."""
+        return str(self.facts.get("subject", "leaderd"))
 
 
 def read(folder: Path) -> Run:
@@ -60,6 +67,8 @@ def read(folder: Path) -> Run:
 def _take(run: Run, line: Line) -> None:
     at_s = line["at_ns"] / 1e9
     match line["kind"]:
+        case "poll" if run.subject != "leaderd":
+            _take_unpromised(run, line)
         case "poll" if line.get("leader"):
             claim = Claim("jobs", line["instance"], line["token"], line["got_ns"] / 1e9, line["until_ns"] / 1e9)
             # An answer whose promise had lapsed before it arrived still was a yes at some instant after the question.
@@ -81,8 +90,21 @@ def _take(run: Run, line: Line) -> None:
             pass
 
 
+def _take_unpromised(run: Run, line: Line) -> None:
+    """Between two yeses of one process it surely claimed all the time: from the receipt of one to the asking of the other."""
+    name, asked_s = line["instance"], line["at_ns"] / 1e9
+    before = run.last_yes.pop(name, None)
+    if not line.get("leader"):
+        return
+    if before is not None and before.token == line["token"] and asked_s > before.start_s:
+        run.claims.append(before._replace(end_s=asked_s))
+    run.last_yes[name] = Claim("jobs", name, line["token"], line["got_ns"] / 1e9, line["got_ns"] / 1e9)
+
+
 def judge(run: Run, scenario: Scenario) -> list[Check]:
-    """Every check of a run."""
+    """Every check of a run; of a peer, those that do not ask for tokens or promises."""
+    if run.subject != "leaderd":
+        return [_together(run), _peer_failover(run), _shown(run)]
     return [
         _broken("no-overlap", overlaps(run.claims), f"{len(run.claims)} promises, none of two holders share an instant{_gap(run)}"),
         _broken("tokens-increase", token_faults(run.claims), f"tokens {', '.join(str(t) for t in _tokens(run)) or 'none'}"),
@@ -99,6 +121,33 @@ def worst(verdicts: Iterable[str]) -> str:
     """The worst of them: FAIL before UNKNOWN before PASS."""
     found = set(verdicts)
     return FAIL if FAIL in found else UNKNOWN if UNKNOWN in found else PASS
+
+
+def together_s(run: Run) -> float:
+    """For how long two instances claimed at once."""
+    pairs = combinations(merged(run.claims), 2)
+    return sum(max(0.0, min(a.end_s, b.end_s) - max(a.start_s, b.start_s)) for a, b in pairs if a.holder != b.holder)
+
+
+def failover_s(run: Run) -> float | None:
+    """From the first fault to the first claim of an instance that had not claimed before it; None if there was none."""
+    if not run.faults:
+        return None
+    fault_s = run.faults[0]["at_ns"] / 1e9
+    before = {claim.holder for claim in run.claims if claim.start_s < fault_s}
+    return min((claim.start_s - fault_s for claim in run.claims if claim.holder not in before), default=None)
+
+
+def _together(run: Run) -> Check:
+    both_s = together_s(run)
+    return Check("no-overlap", FAIL if both_s > 0 else PASS, f"two leaders for {both_s * 1000:.0f} ms")
+
+
+def _peer_failover(run: Run) -> Check:
+    took_s = failover_s(run)
+    if took_s is None:
+        return Check("failover-within", FAIL, "nobody took over")
+    return Check("failover-within", PASS, f"somebody else led {took_s:.1f} s after the fault")
 
 
 def _broken(name: str, findings: list[Finding], fine: str) -> Check:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from chaos.history import Recorder
 from chaos.probe import Probe
+from chaos.subjects import PEERS
 from testbed.process import Process, StartError, wait_until
 
 APP = Path(__file__).with_name("workload") / "app.py"
@@ -26,6 +27,8 @@ class Plan:
     slot_s: float
     settings: str = ""
     """More lines for the `timing` mapping."""
+    peer: str = ""
+    """A subject other than leaderd (`chaos.subjects.PEERS`): without an app beside it, for it has no tokens to write with."""
 
 
 @dataclass
@@ -36,7 +39,8 @@ class Pod:
     host: str
     folder: Path
     inside: Sequence[str]
-    store_url: str
+    endpoints: Sequence[str]
+    store: str
     plan: Plan
     recorder: Recorder
     daemon: Process = field(init=False)
@@ -47,19 +51,22 @@ class Pod:
         """Write its configuration; nothing runs yet."""
         self.folder.mkdir(parents=True)
         plan = self.plan
+        self.probe = Probe(self.name, self.socket, plan.election, plan.promise, self.recorder)
+        arguments = [self.name, str(self.socket), plan.election, str(self.folder.parent), str(plan.slot_s)]
+        self.app = Process([*self.inside, sys.executable, str(APP), *arguments], self.folder / "app.log")
+        command = self._leaderd() if not plan.peer else PEERS[plan.peer].command(self.endpoints, plan.election, str(self.socket))
+        self.daemon = Process([*self.inside, *command], self.folder / "daemon.log", env={"LEADERD_RUNTIME_DIR": str(self.folder)})
+
+    def _leaderd(self) -> list[str]:
+        plan, url = self.plan, f"{self.store}://{','.join(self.endpoints)}/chaos"
         config = self.folder / "leaderd.yaml"
         config.write_text(
-            f"instance: {self.name}\nstore: {{url: '{self.store_url}'}}\n"
+            f"instance: {self.name}\nstore: {{url: '{url}'}}\n"
             f"timing: {{ttl: {plan.ttl}, promise: {plan.promise}{plan.settings}}}\nelections: [{{name: {plan.election}}}]\n"
             f"listen: {{http: off, ops: off, socket: {{path: {self.socket}}}}}\nlog: {{format: json}}\n",
             encoding="utf-8",
         )
-        env = {"LEADERD_RUNTIME_DIR": str(self.folder)}
-        command = [*self.inside, sys.executable, "-m", "leaderd", "run", "--config", str(config)]
-        self.daemon = Process(command, self.folder / "daemon.log", env=env)
-        arguments = [self.name, str(self.socket), plan.election, str(self.folder.parent), str(plan.slot_s)]
-        self.app = Process([*self.inside, sys.executable, str(APP), *arguments], self.folder / "app.log")
-        self.probe = Probe(self.name, self.socket, plan.election, plan.promise, self.recorder)
+        return [sys.executable, "-m", "leaderd", "run", "--config", str(config)]
 
     @property
     def socket(self) -> Path:
@@ -69,13 +76,16 @@ class Pod:
     def start(self) -> None:
         """Both processes, and the probe."""
         self.start_daemon()
-        self.app.start()
+        if not self.plan.peer:
+            self.app.start()
         self.probe.start()
 
     def start_daemon(self) -> None:
         """The daemon alone, as a supervisor restarts it."""
         self.daemon.start()
         self.recorder.note("process", pod=self.name, what="started")
+        if self.plan.peer:
+            return  # some answer only once they lead
         wait_until(lambda: self.socket.exists() or not self.daemon.running, 20.0, f"{self.name} listens")
         if not self.daemon.running:
             raise StartError(f"daemon {self.name} has ended:\n{self.daemon.log_tail()}")

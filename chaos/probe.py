@@ -16,6 +16,7 @@ from chaos.history import Recorder, now_ns
 
 EVERY_S = 0.01
 _TIMEOUT_S = 0.5
+_TAKEN_FOR_NS = 50_000_000
 
 
 class _Unix(http.client.HTTPConnection):
@@ -74,7 +75,9 @@ class Probe:
             got_ns = now_ns()
             facts = {"instance": self.instance, "got_ns": got_ns, "leader": reply.status == 200}
             if reply.status == 200:
-                facts |= {"token": answer["token"], "until_ns": answer["valid_until_boottime_ns"]}
-                self.latest = (answer["token"], answer["valid_until_boottime_ns"])
+                # Who promises nothing has claimed the instant of its answer only; we take it for leading until the next one.
+                until_ns = answer.get("valid_until_boottime_ns", asked_ns)
+                facts |= {"token": answer["token"], "until_ns": until_ns}
+                self.latest = (answer["token"], max(until_ns, got_ns + _TAKEN_FOR_NS))
             self._recorder.note("poll", asked_ns, state=answer.get("state"), **facts)
         connection.close()
