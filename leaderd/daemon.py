@@ -26,6 +26,7 @@ from leaderd.configured import configured_store
 from leaderd.election.core import Core, CoreConfig
 from leaderd.election.events import DrainRequested, ReleaseForced, Started, TimeReached
 from leaderd.errors import EXIT_CONFIG, EXIT_INTERNAL, EXIT_OK, Fatal
+from leaderd.hooks import Hooks, HookSet, hook_bound_s, parse_hook
 from leaderd.metrics import Metrics
 from leaderd.observing import Afterwards
 from leaderd.runner import Runner
@@ -79,7 +80,10 @@ class Daemon:
         self._draining_since_s: float | None = None
         transitions = TransitionLog(_say, config.timing.ttl_s)
         metrics = Metrics(self._board, self._clock, self._last_answer_s, lambda: self._timer.worst_late_s)
-        observers = (Afterwards((transitions, metrics), lambda error: self._runner.crash(error)),)
+        hooks = HookSet(**{name: parse_hook(words) for name, words in config.hooks.items()})
+        self._hooks = Hooks(hooks, hook_bound_s(config.timing.ttl_s), _say)
+        observing = (transitions, metrics, self._hooks) if config.hooks else (transitions, metrics)
+        observers = (Afterwards(observing, lambda error: self._runner.crash(error)),)
         self._runner = Runner(self._core, self._store, self._board, self._clock, self._timer.arm, self._on_crash, observers)
         self._store.on_crash = self._runner.crash
         self._board.on_jump = self._on_jump
@@ -106,6 +110,7 @@ class Daemon:
         finally:
             self._timer.stop()
             await self._store.aclose()
+            await self._hooks.aclose()
             if self._files is not None:
                 await self._files.stop()
             await self._surfaces.stop()

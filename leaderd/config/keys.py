@@ -31,9 +31,11 @@ class Kind(Enum):
     """Not there yet: only `off` is understood."""
     HOSTS = auto()
     UIDS = auto()
+    WORDS = auto()
+    """A command as a list of words, or one loopback address."""
 
 
-LISTS = frozenset({Kind.ELECTIONS, Kind.HOSTS, Kind.UIDS})
+LISTS = frozenset({Kind.ELECTIONS, Kind.HOSTS, Kind.UIDS, Kind.WORDS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +207,15 @@ KEYS: tuple[Key, ...] = (
         "none",
         "user ids that may change things over the socket, besides root and the daemon's own",
     ),
+    Key(
+        "hooks.on_acquire",
+        "LEADERD_HOOKS_ON_ACQUIRE",
+        Kind.WORDS,
+        "none",
+        "run this command (a list of words), or POST to this `http://127.0.0.1` address, when this instance starts to lead",
+    ),
+    Key("hooks.on_lose", "LEADERD_HOOKS_ON_LOSE", Kind.WORDS, "none", "the same when it has stopped leading"),
+    Key("hooks.on_change", "LEADERD_HOOKS_ON_CHANGE", Kind.WORDS, "none", "the same when state, leader or token have changed"),
 )
 BY_PATH: dict[str, Key] = {key.path: key for key in KEYS}
 BY_ENV: dict[str, Key] = {key.env: key for key in KEYS}

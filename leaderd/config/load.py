@@ -77,6 +77,7 @@ class _Loader:
         timing = self._timing(store)
         elections = self._elections()
         listen = self._listen()
+        hooks = self._hooks()
         if self._problems or instance is None or store is None:
             return _unique(self._problems)
         return Config(
@@ -89,6 +90,7 @@ class _Loader:
             http=HttpConfig(tuple(self._many("http.hosts", str))),
             operators=Operators(tuple(self._many("operators.uids", int))),
             runtime_dir=Path(runtime_dir(self._environ)).absolute(),
+            hooks=hooks,
             warnings=tuple(self._warnings),
             shown=self._shown(instance, store, timing, listen),
         )
@@ -210,6 +212,22 @@ class _Loader:
                 "give --election NAME, LEADERD_ELECTIONS or `elections: [{name: ...}]`",
             )
         return names
+
+    def _hooks(self) -> dict[str, tuple[str, ...]]:
+        found = {}
+        for name in ("on_acquire", "on_lose", "on_change"):
+            path = f"hooks.{name}"
+            if path not in self._settings or path in self._broken or not self._settings[path].items:
+                continue
+            from leaderd.hooks import HookError, parse_hook  # here, because few have hooks
+
+            found[name] = tuple(self._many(path, str))
+            try:
+                parse_hook(found[name])
+            except HookError as error:
+                rule, _, remedy = str(error).partition("; ")
+                self._refuse(path, rule, remedy)
+        return found
 
     def _listen(self) -> Listen:
         http = self._listener("listen.http", HostPort("127.0.0.1", 4040))

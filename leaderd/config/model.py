@@ -100,6 +100,8 @@ class Config:
     http: HttpConfig
     operators: Operators
     runtime_dir: Path
+    hooks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """What to call `on_acquire`, `on_lose`, `on_change`: a command's words, or one loopback address (see `leaderd.hooks`)."""
     warnings: tuple[str, ...] = ()
     """What is allowed but hardly meant: one line each, for the log."""
     shown: Mapping[str, tuple[str, str]] = field(default_factory=dict, compare=False, repr=False)

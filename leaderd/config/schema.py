@@ -70,5 +70,6 @@ def _rule(key: Key) -> Schema:
         Kind.OFF: _OFF,
         Kind.HOSTS: {"type": "array", "items": {"type": "string", "pattern": r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.:-]+)$"}},
         Kind.UIDS: {"type": "array", "items": uid},
+        Kind.WORDS: {"type": "array", "items": {"type": ["string", "integer"]}},
     }
     return rules[key.kind]

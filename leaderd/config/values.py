@@ -212,6 +212,12 @@ def _host(_key: Key, text: str) -> str:
     return text.lower()
 
 
+def _word(_key: Key, text: str) -> str:
+    if "\0" in text:
+        raise Refused("holds a NUL, which no command can", "write plain words")
+    return text
+
+
 def _uid(_key: Key, text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,10}", text) or int(text) > MAX_ID:
         raise Refused(f"is no user id within 0 and {MAX_ID}", "write the number that `id -u NAME` prints")
@@ -235,4 +241,5 @@ _READERS: dict[Kind, Callable[[Key, str], object]] = {
     Kind.OFF: _off,
     Kind.HOSTS: _host,
     Kind.UIDS: _uid,
+    Kind.WORDS: _word,
 }
