@@ -129,7 +129,8 @@ def leaderd(store_url: str, name: str, folder: Path, ttl: str, elections: int = 
     """One of our daemons; with `listen` on free ports too."""
     env = {k: v for k, v in os.environ.items() if not k.startswith("LEADERD_")}
     env["LEADERD_RUNTIME_DIR"] = str(folder / name)
-    path = folder / f"{name}.sock"
+    path = folder / name / "leaderd.sock"  # a directory each: the state files lie beside it
+    path.parent.mkdir(exist_ok=True)
     command = [sys.executable, "-m", "leaderd", "run", "--store", store_url, "--instance", name, "--ttl", ttl]
     command += ["--socket", str(path), "--log-format", "text"]
     command += ["--http", "127.0.0.1:0" if listen else "off", "--ops", "127.0.0.1:0" if listen else "off"]

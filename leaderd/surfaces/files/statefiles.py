@@ -19,6 +19,8 @@ from leaderd.surfaces.view import View
 __all__ = ["StateFileError", "StateFiles"]
 
 _LOG = logging.getLogger("leaderd")
+_SETTLE_S = 0.05
+"""How much later than the lease the JSON is written: its thread would share the processor with a hand-over (2 to 3 ms of it)."""
 
 
 class StateFiles:
@@ -33,7 +35,9 @@ class StateFiles:
         self._unsubscribe: Callable[[], None] = lambda: None
         self._dirty = False
         self._task: asyncio.Task[None] | None = None
+        self._soon: asyncio.TimerHandle | None = None
         self._failed = False
+        self._shown: object = None
         self._complained = False
 
     def start(self) -> None:
@@ -53,6 +57,8 @@ class StateFiles:
         names = tuple(self._leases)
         self._close()
         self._dirty = False
+        if self._soon is not None:
+            self._soon.cancel()
         if self._task is not None:
             await self._task
         await asyncio.to_thread(self._remove, names)
@@ -73,8 +79,12 @@ class StateFiles:
                 self._failed = True
                 raise
         self._dirty = True
-        if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._write_json())
+        if self._task is None and self._soon is None:
+            self._soon = asyncio.get_running_loop().call_later(_SETTLE_S, self._start_writing)
+
+    def _start_writing(self) -> None:
+        self._soon = None
+        self._task = asyncio.get_running_loop().create_task(self._write_json())
 
     async def _write_json(self) -> None:
         try:
@@ -86,6 +96,8 @@ class StateFiles:
             if not self._complained:
                 self._complained = True
                 log.event(_LOG, logging.WARNING, f"cannot write the JSON state files in {self._directory}: {error.strerror}")
+        except Exception as error:  # noqa: BLE001 - nobody awaits this task; the lease files do not depend on it
+            log.event(_LOG, logging.ERROR, f"the JSON state files are not written: {type(error).__name__}: {error}")
         finally:
             self._task = None
 
