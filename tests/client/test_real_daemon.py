@@ -100,6 +100,7 @@ def test_files_say_what_the_socket_says(daemon: DaemonProcess, leader: Leader) -
     assert (token, index) == (body["token"], body["index"])
     assert until_ns > now_ns()
     assert namespace == os.stat("/proc/self/ns/time").st_ino
+    wait_until((daemon.folder / "jobs.json").exists, 5.0, "the JSON is there")
     found = wait_until(
         lambda: (text := json.loads((daemon.folder / "jobs.json").read_text())) and text["leader"] and text, 5.0, "JSON says yes"
     )
