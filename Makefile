@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SEEDS ?= 2000
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint sim bench servers setup clean
+.PHONY: demo test lint sim chaos bench servers setup clean
 
 setup: $(VENV)/.dev
 
@@ -33,6 +33,11 @@ test: $(VENV)/.dev
 
 sim: $(VENV)/.dev
 	$(BIN)/python -m tests.sim --seeds $(SEEDS)
+
+# Every scenario on every store, one after the other: 12 minutes. Reports in chaos-runs/.
+chaos: $(VENV)/.dev
+	$(BIN)/python -m testbed fetch
+	$(BIN)/python -m chaos run --all
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m testbed fetch
