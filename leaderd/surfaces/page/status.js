@@ -34,7 +34,11 @@ const day = (ms) => { const at = new Date(ms); return (at.toDateString() === new
 function follow() {
   source = new EventSource("/v1/events");
   source.onopen = () => { put($("link"), "live"); tone($("link"), "good"); };
-  source.onerror = () => { put($("link"), "reconnecting"); tone($("link"), "warn"); };
+  source.onerror = () => {
+    const given = source.readyState === EventSource.CLOSED;  // no stream to be had here: asking again and again must do
+    put($("link"), given ? "asks every 2 s" : "reconnecting");
+    tone($("link"), given ? "quiet" : "warn");
+  };
   for (const kind of ["state", "acquired", "lost", "leader_changed", "paused", "store", "tick"]) {
     source.addEventListener(kind, (event) => { heard(); let body; try { body = JSON.parse(event.data); } catch { return; } if (kind === "tick") validity(body); else soon(); });
   }
