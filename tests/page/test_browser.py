@@ -67,7 +67,7 @@ def test_who_leads_with_which_token_and_for_how_long(fleet: Fleet, tab: Page) ->
     expect(card(tab).locator(".left")).to_contain_text("s left of")
     expect(card(tab).locator(".queue li")).to_have_text(["pod-a (this instance)", "pod-b"])
     expect(tab.locator("#store")).to_have_text("local connected")
-    expect(tab.locator("#link")).to_have_text("asks every 2 s")
+    expect(tab.locator("#link")).to_have_text("live")
     expect(tab).to_have_title("\u25cf pod-a leads \u2013 leaderd")
 
 

@@ -11,6 +11,7 @@ import asyncio
 import enum
 from typing import TYPE_CHECKING, cast
 
+from leaderd.surfaces.http.feed import Subscriber
 from leaderd.surfaces.http.reply import Response, as_bytes, problem
 from leaderd.surfaces.http.wire import MAX_HEAD_BYTES, SAFE_METHODS, Refusal, Request, fault_in_part, parse_head, too_large
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     """A parsed request with its route and the election named in its path."""
 
 _MAX_DISCARDED_BYTES = 65536
+_STREAM_BUFFER_BYTES = 16 * 1024
 _HEAD_END = b"\r\n\r\n"
 
 
@@ -40,6 +42,8 @@ class Phase(enum.IntEnum):
     """The peer to stop sending, after the last answer: closing earlier would destroy that answer on its way."""
     CLOSING = 5
     """The last answer to leave."""
+    STREAMING = 6
+    """Nothing: events are written as they come, until one side closes."""
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -51,6 +55,7 @@ class Connection(asyncio.BufferedProtocol):
         "_pool",
         "_request",
         "_rest",
+        "_subscriber",
         "listener",
         "local_address",
         "phase",
@@ -73,6 +78,7 @@ class Connection(asyncio.BufferedProtocol):
         self._head = b""
         self._request: Request | None = None
         self._discarded = 0
+        self._subscriber: Subscriber | None = None
 
     # ---- asyncio
 
@@ -103,12 +109,16 @@ class Connection(asyncio.BufferedProtocol):
 
     def pause_writing(self) -> None:
         """The peer does not read its answers: it gets no more of them."""
+        if self._subscriber is not None:
+            self._pool.feed.paused(self._subscriber)
         if self.phase < Phase.LINGERING:
             self._enter(Phase.STALLED)
             self._pause()
 
     def resume_writing(self) -> None:
         """It reads again."""
+        if self._subscriber is not None:
+            self._pool.feed.resumed(self._subscriber)
         if self.phase is Phase.STALLED:
             self._wait_or_queue()
 
@@ -116,6 +126,9 @@ class Connection(asyncio.BufferedProtocol):
         """Over."""
         self.transport = None
         self.phase = Phase.CLOSING
+        if self._subscriber is not None:
+            self._pool.feed.remove(self._subscriber)
+            self._subscriber = None
         self._pool.leave(self)
 
     # ---- work
@@ -219,12 +232,34 @@ class Connection(asyncio.BufferedProtocol):
     def _send(self, request: Request, route: str, response: Response) -> None:
         keep = request.keep_alive and not request.has_body
         self._pool.count(route, response.status, self.listener)
+        if response.stream is not None:
+            self._stream(request, response)
+            return
         self._enter(Phase.IDLE)
         self._write(as_bytes(response, self._pool.date(), request.minor, keep, request.method == "HEAD"))
         if not keep:
             self._finish(linger=request.has_body or bool(self._rest))
         elif self.phase is Phase.IDLE and self._rest:
             self._wait_or_queue()
+
+    def _stream(self, request: Request, response: Response) -> None:
+        """Answer with the head of a stream; whatever the peer sends from now on is not read as requests."""
+        asked, transport = response.stream, self.transport
+        assert asked is not None
+        self._rest = b""
+        self._write(as_bytes(response, self._pool.date(), request.minor, False, False))
+        if request.method == "HEAD" or transport is None or transport.is_closing():
+            self._finish(linger=False)
+            return
+        self._enter(Phase.STREAMING)
+        transport.set_write_buffer_limits(high=_STREAM_BUFFER_BYTES)
+        self._subscriber = Subscriber(self, asked.election, asked.promise_s)
+        self._pool.stream(self)
+        self._pool.feed.add(self._subscriber, asked.since)
+
+    def write(self, data: bytes) -> None:
+        """Write to the peer of a stream."""
+        self._write(data)
 
     def _write(self, data: bytes) -> None:
         if self.transport is not None:

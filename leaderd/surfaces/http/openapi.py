@@ -36,6 +36,7 @@ def document() -> Node:
             ),
             "/v1/elections": _get("This daemon, its store, all its elections.", "#/components/schemas/Overview", [], {"400"}),
             "/v1/elections/{NAME}": _get("One election.", "#/components/schemas/Election", [election], {"400", "404"}),
+            "/v1/events": _events(asked),
             "/v1/version": _get("Which leaderd this is.", "#/components/schemas/Version", [], {"400"}),
             "/livez": _probe("Fails only when the daemon is wedged and should be restarted."),
             "/healthz": _probe("The same as /livez."),
@@ -83,6 +84,20 @@ def _question(parameters: list[Node]) -> Node:
         "head": head,
         "options": options,
     }
+
+
+def _events(asked: list[Node]) -> Node:
+    since = {
+        "name": "since",
+        "in": "query",
+        "schema": {"type": "string"},
+        "description": "The id of the last event heard; the header Last-Event-ID says the same.",
+    }
+    parameters = [*(parameter for parameter in asked if parameter["name"] in {"election", "promise"}), since]
+    stream = _content("`state` first, then events; each datum is an Answer.", "text/event-stream", {"type": "string"})
+    full = _content("Too many subscribers.", "application/problem+json", {"$ref": "#/components/schemas/Problem"})
+    responses = {"200": stream, "503": full, **_problems({"400", "404"})}
+    return {"parameters": parameters, "get": {"summary": "Changes as they happen (Server-Sent Events).", "responses": responses}}
 
 
 def _get(summary: str, schema: str, parameters: list[Node], errors: set[str]) -> Node:

@@ -17,6 +17,7 @@ from leaderd import log
 from leaderd.clock import Clock
 from leaderd.metrics import Metrics
 from leaderd.surfaces.http.connection import Connection, Phase
+from leaderd.surfaces.http.feed import Feed
 from leaderd.surfaces.http.guards import HostGuard
 from leaderd.surfaces.http.reply import Response
 from leaderd.surfaces.http.wire import MAX_HEAD_BYTES, Refusal, Request
@@ -38,8 +39,9 @@ _LOG_EVERY_S = 10.0
 class Pool:
     """The connections of all listeners, and what they share."""
 
-    def __init__(self, routes: Routes, guard: HostGuard, metrics: Metrics, clock: Clock) -> None:
+    def __init__(self, routes: Routes, guard: HostGuard, metrics: Metrics, clock: Clock, feed: Feed) -> None:
         self.tick = 0
+        self.feed = feed
         self.buffer = memoryview(bytearray(2 * MAX_HEAD_BYTES))
         self.find = routes.find
         self.count = metrics.count_request
@@ -48,6 +50,7 @@ class Pool:
         self._guard = guard
         self._clock = clock
         self._connections: set[Connection] = set()
+        self._streams: set[Connection] = set()
         self._queue: deque[Connection] = deque()
         self._passing = False
         self._ticking: asyncio.TimerHandle | None = None
@@ -58,7 +61,7 @@ class Pool:
         self._unlogged = 0
 
     def __len__(self) -> int:
-        return len(self._connections)
+        return len(self._connections) + len(self._streams)
 
     # ---- coming and going
 
@@ -84,21 +87,28 @@ class Pool:
     def leave(self, connection: Connection) -> None:
         """A connection is over."""
         self._connections.discard(connection)
-        if not self._connections:
+        self._streams.discard(connection)
+        if not self._connections and not self._streams:
             self._empty.set()
+
+    def stream(self, connection: Connection) -> None:
+        """A connection becomes a stream: it takes no place among those who ask, and has the feed's own limit."""
+        self._connections.discard(connection)
+        self._streams.add(connection)
 
     async def stop(self, grace_s: float) -> None:
         """Close all, letting what was written leave within `grace_s`."""
         self._stopping = True
         self._empty.clear()
-        for connection in tuple(self._connections):
+        self.feed.stop()
+        for connection in (*self._connections, *self._streams):
             connection.close()
-        if self._connections:
+        if self._connections or self._streams:
             try:
                 async with asyncio.timeout(grace_s):
                     await self._empty.wait()
             except TimeoutError:
-                for connection in tuple(self._connections):
+                for connection in (*self._connections, *self._streams):
                     connection.abort()
         if self._ticking is not None:
             self._ticking.cancel()

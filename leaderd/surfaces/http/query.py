@@ -73,6 +73,28 @@ def asked(query: str, in_path: str | None) -> Asked:
     return Asked(election, promise_s, min_valid_s, token, codes["leader_code"], codes["follower_code"])
 
 
+@dataclass(frozen=True, slots=True)
+class EventsAsked:
+    """What `/v1/events` was asked: of which election (None: all), with which promise (None: the usual one), since which event."""
+
+    election: str | None = None
+    promise_s: float | None = None
+    since: str | None = None
+
+
+def events_asked(query: str, last_event_id: str | None) -> EventsAsked:
+    """The parameters of `/v1/events`. A `since` in the query gives way to the header that a browser sends when it comes back."""
+    election, promise_s, since = None, None, None
+    for name, value in split_query(query, ("election", "since", "promise")):
+        if name == "election":
+            election = value
+        elif name == "promise":
+            promise_s = _duration(name, value)
+        else:
+            since = value
+    return EventsAsked(election, promise_s, last_event_id or since)
+
+
 def _duration(name: str, value: str) -> float:
     if value == "0":
         return 0.0

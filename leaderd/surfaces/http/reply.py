@@ -12,6 +12,7 @@ from leaderd.surfaces.http.wire import Refusal
 JSON = b"application/json"
 PROBLEM = b"application/problem+json"
 TEXT = b"text/plain; charset=utf-8"
+EVENT_HEADERS = b"Content-Type: text/event-stream\r\nX-Accel-Buffering: no\r\n"
 ALLOWED = "GET, HEAD, OPTIONS"
 ALLOW = f"Allow: {ALLOWED}\r\n".encode()
 _BODILESS = frozenset({204, 205, 304})
@@ -24,6 +25,14 @@ _KEEP_10 = b"Connection: keep-alive\r\n\r\n"
 encode_json = msgspec.json.Encoder().encode
 
 
+class StreamAsked(NamedTuple):
+    """A stream that was asked for: of which election (None: all), with which promise, and after which event."""
+
+    election: str | None
+    promise_s: float
+    since: str | None
+
+
 class Response(NamedTuple):
     """An answer; `headers` are complete lines. `silent`: the headers only, as for OPTIONS, with a length of zero."""
 
@@ -32,6 +41,8 @@ class Response(NamedTuple):
     content_type: bytes = JSON
     headers: bytes = b""
     silent: bool = False
+    stream: StreamAsked | None = None
+    """Set: what follows the head is a stream of events, until one side closes; there is no body."""
 
 
 def problem(refusal: Refusal, headers: bytes = b"") -> Response:
@@ -43,7 +54,9 @@ def problem(refusal: Refusal, headers: bytes = b"") -> Response:
 
 def as_bytes(response: Response, date: bytes, minor: int, keep_alive: bool, head_only: bool) -> bytes:
     """The answer on the wire. `date` is the complete header line."""
-    status, body, content_type, headers, silent = response
+    status, body, content_type, headers, silent, stream = response
+    if stream is not None:
+        return b"".join((_STATUS_LINES.get(status) or _status_line(status), date, EVENT_HEADERS, _COMMON, headers, _CLOSE))
     if silent or status in _BODILESS:
         body = b""
     length = b"" if status in {204, 304} else _LENGTH % len(body)

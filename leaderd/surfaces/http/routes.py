@@ -14,10 +14,11 @@ from leaderd import __version__
 from leaderd.board import Answer
 from leaderd.metrics import CONTENT_TYPE, Metrics
 from leaderd.surfaces import page
+from leaderd.surfaces.http.feed import MAX_SUBSCRIBERS, Feed
 from leaderd.surfaces.http.openapi import document
 from leaderd.surfaces.http.probes import Probes
-from leaderd.surfaces.http.query import Asked, asked, bad_parameter, split_query
-from leaderd.surfaces.http.reply import ALLOW, Response, encode_json, problem
+from leaderd.surfaces.http.query import Asked, asked, bad_parameter, events_asked, split_query
+from leaderd.surfaces.http.reply import ALLOW, Response, StreamAsked, encode_json, problem
 from leaderd.surfaces.http.wire import SAFE_METHODS, Refusal, Request
 from leaderd.surfaces.leaders import LeaderChanges
 from leaderd.surfaces.view import View, leader_instance
@@ -40,7 +41,8 @@ class Route:
 class Routes:
     """The table of one daemon."""
 
-    def __init__(self, view: View, probes: Probes, metrics: Metrics, changes: LeaderChanges) -> None:
+    def __init__(self, view: View, probes: Probes, metrics: Metrics, changes: LeaderChanges, feed: Feed) -> None:
+        self._feed = feed
         self._view = view
         self._probes = probes
         self._metrics = metrics
@@ -51,6 +53,7 @@ class Routes:
             "/is-leader": is_leader,
             "/": Route("/", self._who_leads),
             "/v1/elections": Route("/v1/elections", self._overview, heavy=True),
+            "/v1/events": Route("/v1/events", self._events),
             "/v1/version": Route("/v1/version", self._version),
             "/livez": Route("/livez", self._probe),
             "/healthz": Route("/livez", self._probe),
@@ -154,6 +157,16 @@ class Routes:
         if election is None or election not in self._view.board.snapshot.elections:
             raise _unknown(election or "", self._view.names())
         return Response(200, encode_json(self._view.election(election)))
+
+    def _events(self, request: Request, election: str | None, most_s: float) -> Response:
+        wanted = events_asked(request.query, request.headers.get("last-event-id"))
+        names = self._view.board.snapshot.elections
+        if wanted.election is not None and wanted.election not in names:
+            raise _unknown(wanted.election, names)
+        if len(self._feed) >= MAX_SUBSCRIBERS:
+            raise Refusal(503, f"there are {MAX_SUBSCRIBERS} subscribers already: ask /is-leader instead, or try again later")
+        promise_s = self.usual_promise_s if wanted.promise_s is None else wanted.promise_s
+        return Response(200, b"", stream=StreamAsked(wanted.election, min(promise_s, most_s), wanted.since))
 
     def _version(self, request: Request, election: str | None, most_s: float) -> Response:
         _no_parameters(request)

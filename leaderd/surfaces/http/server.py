@@ -11,6 +11,7 @@ from leaderd.clock import Clock
 from leaderd.election.timing import Timing
 from leaderd.metrics import Metrics
 from leaderd.surfaces.http.connection import Connection
+from leaderd.surfaces.http.feed import Feed
 from leaderd.surfaces.http.guards import HostGuard
 from leaderd.surfaces.http.listeners import UnixAddress, bind_tcp, bind_unix, serve
 from leaderd.surfaces.http.pool import Pool
@@ -51,9 +52,10 @@ class HttpSurfaces:
         self._unix = unix
         self._changes = LeaderChanges(board, clock)
         view = View(board, clock, store, timing, incarnation)
-        self.routes = Routes(view, Probes(health, board, clock), metrics, self._changes)
+        feed = Feed(view, clock.now_s, timing.ttl_s / 3)
+        self.routes = Routes(view, Probes(health, board, clock), metrics, self._changes, feed)
         metrics.expect_requests(self.routes.names(), LISTENERS)
-        self._pool = Pool(self.routes, HostGuard(allowed_hosts), metrics, clock)
+        self._pool = Pool(self.routes, HostGuard(allowed_hosts), metrics, clock, feed)
         self._servers: list[asyncio.Server] = []
         self._file: BoundSocket | None = None
         self.addresses: dict[str, HostAndPort | str] = {}

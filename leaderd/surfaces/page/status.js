@@ -32,7 +32,7 @@ const day = (ms) => { const at = new Date(ms); return (at.toDateString() === new
 // ---- news from the daemon
 
 function follow() {
-  source = new EventSource("/v1/events");
+  source = new EventSource("/v1/events?promise=0");
   source.onopen = () => { put($("link"), "live"); tone($("link"), "good"); };
   source.onerror = () => {
     const given = source.readyState === EventSource.CLOSED;  // no stream to be had here: asking again and again must do
