@@ -36,13 +36,15 @@ class Phase(enum.IntEnum):
     """The next request."""
     QUEUED = 2
     """Its turn."""
-    STALLED = 3
+    PARKED = 3
+    """The election it asks about to change, or its wait to be over."""
+    STALLED = 4
     """The peer to read its answers."""
-    LINGERING = 4
+    LINGERING = 5
     """The peer to stop sending, after the last answer: closing earlier would destroy that answer on its way."""
-    CLOSING = 5
+    CLOSING = 6
     """The last answer to leave."""
-    STREAMING = 6
+    STREAMING = 7
     """Nothing: events are written as they come, until one side closes."""
 
 
@@ -105,7 +107,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def eof_received(self) -> bool:
         """The peer sends no more; what it asked before is still answered."""
-        return self.phase in {Phase.QUEUED, Phase.STALLED}
+        return self.phase in {Phase.QUEUED, Phase.PARKED, Phase.STALLED}
 
     def pause_writing(self) -> None:
         """The peer does not read its answers: it gets no more of them."""
@@ -149,6 +151,12 @@ class Connection(asyncio.BufferedProtocol):
                 self._queue()
                 return False
             response = self._pool.answer(self, request, route, election)
+            if response.wait is not None:
+                self.waiting = waiting
+                self._enter(Phase.PARKED)
+                self._pause()
+                self._pool.park(self, response.wait)
+                return False
             self._send(request, route.name if route is not None else "none", response)
         except Refusal as refusal:
             self._refuse(refusal, waiting)
@@ -167,6 +175,12 @@ class Connection(asyncio.BufferedProtocol):
         if self.phase <= Phase.IDLE:
             self._resume()
         return heavy
+
+    def unpark(self) -> None:
+        """Its wait is over: it is answered when its turn comes."""
+        if self.phase is Phase.PARKED and self.waiting is not None:
+            self.waiting[0].waited = True
+            self._queue()
 
     def time_is_up(self) -> None:
         """The limit of the present phase has passed."""
@@ -226,6 +240,7 @@ class Connection(asyncio.BufferedProtocol):
             # An app asks the same thing again and again, in the same bytes.
             request = parse_head(head)
             self._head, self._request = head, request
+        request.waited = False
         route, election = self._pool.find(request.path)
         return request, route, election
 

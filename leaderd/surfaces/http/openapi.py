@@ -162,6 +162,13 @@ def _asked() -> list[Node]:
             "description": "How long the yes shall hold; 0 for a mere look. Capped by the lease.",
         },
         {
+            "name": "index",
+            "in": "query",
+            "schema": {"type": "integer", "minimum": 0},
+            "description": "Answer only when the index is another one, or `wait` is over.",
+        },
+        {"name": "wait", "in": "query", "schema": duration, "description": "With `index`: for how long; at most 60s, usually 30s."},
+        {
             "name": "min_valid",
             "in": "query",
             "schema": duration,

@@ -14,12 +14,13 @@ from collections import Counter, deque
 from typing import TYPE_CHECKING
 
 from leaderd import log
+from leaderd.board import Board
 from leaderd.clock import Clock
 from leaderd.metrics import Metrics
 from leaderd.surfaces.http.connection import Connection, Phase
 from leaderd.surfaces.http.feed import Feed
 from leaderd.surfaces.http.guards import HostGuard
-from leaderd.surfaces.http.reply import Response
+from leaderd.surfaces.http.reply import Response, WaitAsked
 from leaderd.surfaces.http.wire import MAX_HEAD_BYTES, Refusal, Request
 from leaderd.surfaces.socketfile import peer_of
 
@@ -39,7 +40,7 @@ _LOG_EVERY_S = 10.0
 class Pool:
     """The connections of all listeners, and what they share."""
 
-    def __init__(self, routes: Routes, guard: HostGuard, metrics: Metrics, clock: Clock, feed: Feed) -> None:
+    def __init__(self, board: Board, routes: Routes, guard: HostGuard, metrics: Metrics, clock: Clock, feed: Feed) -> None:
         self.tick = 0
         self.feed = feed
         self.buffer = memoryview(bytearray(2 * MAX_HEAD_BYTES))
@@ -51,6 +52,10 @@ class Pool:
         self._clock = clock
         self._connections: set[Connection] = set()
         self._streams: set[Connection] = set()
+        self._parked: dict[Connection, tuple[WaitAsked, asyncio.TimerHandle]] = {}
+        self._waking = False
+        self._unsubscribe = board.subscribe(self._on_published)
+        self._board = board
         self._queue: deque[Connection] = deque()
         self._passing = False
         self._ticking: asyncio.TimerHandle | None = None
@@ -88,8 +93,33 @@ class Pool:
         """A connection is over."""
         self._connections.discard(connection)
         self._streams.discard(connection)
+        parked = self._parked.pop(connection, None)
+        if parked is not None:
+            parked[1].cancel()
         if not self._connections and not self._streams:
             self._empty.set()
+
+    def park(self, connection: Connection, wait: WaitAsked) -> None:
+        """Have a connection wait for a change of its election. Costs an entry here and a timer, no task."""
+        handle = asyncio.get_running_loop().call_later(wait.wait_s, self._unpark, connection)
+        self._parked[connection] = (wait, handle)
+
+    def _on_published(self) -> None:
+        if self._parked and not self._waking:
+            self._waking = True
+            asyncio.get_running_loop().call_soon(self._wake)
+
+    def _wake(self) -> None:
+        self._waking = False
+        elections = self._board.snapshot.elections
+        for connection in [c for c, (wait, _) in self._parked.items() if elections[wait.election].index != wait.known]:
+            self._unpark(connection)
+
+    def _unpark(self, connection: Connection) -> None:
+        parked = self._parked.pop(connection, None)
+        if parked is not None:
+            parked[1].cancel()
+            connection.unpark()
 
     def stream(self, connection: Connection) -> None:
         """A connection becomes a stream: it takes no place among those who ask, and has the feed's own limit."""
@@ -101,6 +131,7 @@ class Pool:
         self._stopping = True
         self._empty.clear()
         self.feed.stop()
+        self._unsubscribe()
         for connection in (*self._connections, *self._streams):
             connection.close()
         if self._connections or self._streams:

@@ -13,6 +13,9 @@ from leaderd.surfaces.http.wire import Refusal, decode_percent
 
 _MAX_SHOWN_CHARS = 80
 _MAX_TOKEN = 2**64 - 1
+MAX_WAIT_S = 60.0
+_USUAL_WAIT_S = 30.0
+_ASKED = ("election", "promise", "min_valid", "token", "index", "wait", "leader_code", "follower_code")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,9 @@ class Asked:
     token: int | None = None
     leader_code: int = 200
     follower_code: int = 503
+    index: int | None = None
+    wait_s: float = 0.0
+    """With an index: for how long to wait for another one."""
 
 
 def bad_parameter(name: str, value: str, rule: str) -> Refusal:
@@ -57,7 +63,9 @@ def asked(query: str, in_path: str | None) -> Asked:
     """The parameters of `/is-leader`; `in_path` is the election named in the path. Raises `Refusal`."""
     election, promise_s, min_valid_s, token = in_path, None, 0.0, None
     codes = {"leader_code": 200, "follower_code": 503}
-    for name, value in split_query(query, ("election", "promise", "min_valid", "token", "leader_code", "follower_code")):
+    index: int | None = None
+    wait: str | None = None
+    for name, value in split_query(query, _ASKED):
         if name == "election":
             if in_path is not None:
                 raise bad_parameter(name, value, "the election is in the path already")
@@ -68,9 +76,14 @@ def asked(query: str, in_path: str | None) -> Asked:
             min_valid_s = _duration(name, value)
         elif name == "token":
             token = _token(value)
+        elif name == "index":
+            index = _index(value)
+        elif name == "wait":
+            wait = value
         else:
             codes[name] = _status(name, value)
-    return Asked(election, promise_s, min_valid_s, token, codes["leader_code"], codes["follower_code"])
+    wait_s = _wait_s(index, wait)
+    return Asked(election, promise_s, min_valid_s, token, codes["leader_code"], codes["follower_code"], index, wait_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +115,24 @@ def _duration(name: str, value: str) -> float:
         return parse_duration(value)
     except DurationError as error:
         raise bad_parameter(name, value, str(error)) from None
+
+
+def _index(value: str) -> int:
+    if re.fullmatch(r"[0-9]{1,18}", value, re.ASCII) is None:
+        raise bad_parameter("index", value, "is no index; an index is a whole number, as an answer shows it")
+    return int(value)
+
+
+def _wait_s(index: int | None, wait: str | None) -> float:
+    """For how long to wait for another index than `index`."""
+    if wait is None:
+        return 0.0 if index is None else _USUAL_WAIT_S
+    if index is None:
+        raise bad_parameter("wait", wait, "needs index=, the index of the answer that you have")
+    wait_s = _duration("wait", wait)
+    if wait_s > MAX_WAIT_S:
+        raise bad_parameter("wait", wait, f"is longer than {MAX_WAIT_S:g}s; ask again when that has passed")
+    return wait_s
 
 
 def _token(value: str) -> int:

@@ -33,6 +33,14 @@ class StreamAsked(NamedTuple):
     since: str | None
 
 
+class WaitAsked(NamedTuple):
+    """Not answered yet: first wait for another index of that election than this one, for so long at most."""
+
+    election: str
+    known: int
+    wait_s: float
+
+
 class Response(NamedTuple):
     """An answer; `headers` are complete lines. `silent`: the headers only, as for OPTIONS, with a length of zero."""
 
@@ -43,6 +51,8 @@ class Response(NamedTuple):
     silent: bool = False
     stream: StreamAsked | None = None
     """Set: what follows the head is a stream of events, until one side closes; there is no body."""
+    wait: WaitAsked | None = None
+    """Set: this is no answer yet, ask again after the wait."""
 
 
 def problem(refusal: Refusal, headers: bytes = b"") -> Response:
@@ -54,7 +64,7 @@ def problem(refusal: Refusal, headers: bytes = b"") -> Response:
 
 def as_bytes(response: Response, date: bytes, minor: int, keep_alive: bool, head_only: bool) -> bytes:
     """The answer on the wire. `date` is the complete header line."""
-    status, body, content_type, headers, silent, stream = response
+    status, body, content_type, headers, silent, stream, _ = response
     if stream is not None:
         return b"".join((_STATUS_LINES.get(status) or _status_line(status), date, EVENT_HEADERS, _COMMON, headers, _CLOSE))
     if silent or status in _BODILESS:

@@ -18,7 +18,7 @@ from leaderd.surfaces.http.feed import MAX_SUBSCRIBERS, Feed
 from leaderd.surfaces.http.openapi import document
 from leaderd.surfaces.http.probes import Probes
 from leaderd.surfaces.http.query import Asked, asked, bad_parameter, events_asked, split_query
-from leaderd.surfaces.http.reply import ALLOW, Response, StreamAsked, encode_json, problem
+from leaderd.surfaces.http.reply import ALLOW, Response, StreamAsked, WaitAsked, encode_json, problem
 from leaderd.surfaces.http.wire import SAFE_METHODS, Refusal, Request
 from leaderd.surfaces.leaders import LeaderChanges
 from leaderd.surfaces.view import View, leader_instance
@@ -107,6 +107,10 @@ class Routes:
         wanted = request.memo
         if not isinstance(wanted, Asked):
             wanted = request.memo = asked(request.query, election)
+        if wanted.index is not None and wanted.wait_s > 0.0 and not request.waited:
+            name = self._name(wanted.election)
+            if self._view.board.snapshot.elections[name].index == wanted.index:
+                return Response(0, b"", wait=WaitAsked(name, wanted.index, wanted.wait_s))
         answer = self._ask(wanted.election, wanted.promise_s, most_s, wanted.min_valid_s, wanted.token)
         body = self._view.body(answer)
         headers = f"X-Leaderd-Index: {answer.view.index}\r\nX-Leaderd-State: {answer.state.value}\r\n"
@@ -133,6 +137,10 @@ class Routes:
         self, election: str | None, wanted_s: float | None, most_s: float, min_valid_s: float = 0.0, token: int | None = None
     ) -> Answer:
         promise_s = min(self.usual_promise_s if wanted_s is None else wanted_s, most_s)
+        return self._view.ask(self._name(election), promise_s, min_valid_s, token)
+
+    def _name(self, election: str | None) -> str:
+        """The election that is meant. Raises `Refusal`."""
         names = self._view.board.snapshot.elections
         if election is None:
             if len(names) != 1:
@@ -141,10 +149,10 @@ class Routes:
                     f"there are {len(names)} elections: name one, as in ?election={next(iter(names), 'NAME')}",
                     parameter="election",
                 )
-            election = next(iter(names))
-        elif election not in names:
+            return next(iter(names))
+        if election not in names:
             raise _unknown(election, names)
-        return self._view.ask(election, promise_s, min_valid_s, token)
+        return election
 
     # ---- the rest
 

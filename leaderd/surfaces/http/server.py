@@ -55,7 +55,7 @@ class HttpSurfaces:
         feed = Feed(view, clock.now_s, timing.ttl_s / 3)
         self.routes = Routes(view, Probes(health, board, clock), metrics, self._changes, feed)
         metrics.expect_requests(self.routes.names(), LISTENERS)
-        self._pool = Pool(self.routes, HostGuard(allowed_hosts), metrics, clock, feed)
+        self._pool = Pool(board, self.routes, HostGuard(allowed_hosts), metrics, clock, feed)
         self._servers: list[asyncio.Server] = []
         self._file: BoundSocket | None = None
         self.addresses: dict[str, HostAndPort | str] = {}

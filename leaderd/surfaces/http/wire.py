@@ -48,6 +48,8 @@ class Request:
     keep_alive: bool
     memo: object = field(default=None)
     """What a route made of the query; an app that asks the same thing again is not parsed again."""
+    waited: bool = field(default=False)
+    """It has waited for a change, or for as long as it wanted to: now it is answered."""
 
 
 def parse_head(head: bytes) -> Request:
