@@ -16,11 +16,12 @@ import secrets
 import signal
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
 from leaderd import __version__, log
 from leaderd.board import Board
 from leaderd.clock import BootClock
-from leaderd.config.model import Config
+from leaderd.config.model import Config, HostPort
 from leaderd.config.problems import ConfigProblem
 from leaderd.configured import configured_store
 from leaderd.election.core import Core, CoreConfig
@@ -36,6 +37,9 @@ from leaderd.surfaces.http import Health, HttpSurfaces, UnixAddress
 from leaderd.surfaces.view import StoreFacts, View
 from leaderd.timer import DeadlineTimer
 from leaderd.transitions import TransitionLog
+
+if TYPE_CHECKING:
+    from leaderd.surfaces.grpc import GrpcSurface
 
 Reload = Callable[[], Config | list[ConfigProblem]]
 
@@ -90,11 +94,14 @@ class Daemon:
         self._started = False
         self._surfaces = self._make_surfaces(metrics)
         self._files = self._make_files()
+        self._grpc = self._make_grpc(metrics)
 
     async def run(self) -> int:
         """From the first to the last breath."""
         self._handle_signals()
         try:
+            if self._grpc is not None:
+                await self._grpc.start()
             await self._surfaces.start()
             self._start_files()
             await self._store.start(self._runner.deliver)
@@ -113,6 +120,8 @@ class Daemon:
             await self._hooks.aclose()
             if self._files is not None:
                 await self._files.stop()
+            if self._grpc is not None:
+                await self._grpc.stop()
             await self._surfaces.stop()
         _LOG.info("stopped")
         return self._exit_code
@@ -138,13 +147,37 @@ class Daemon:
             metrics=metrics,
         )
 
+    def _make_grpc(self, metrics: Metrics) -> GrpcSurface | None:
+        listener = self._config.listen.grpc
+        if listener is None:
+            return None
+        from leaderd.surfaces.grpc import GrpcSurface, GrpcTls  # here: it costs memory that most have no use for
+
+        place, tls = listener.address, None
+        if listener.cert_file is not None and listener.key_file is not None:
+            tls = GrpcTls(listener.cert_file, listener.key_file, listener.client_ca_file)
+        return GrpcSurface(
+            self._make_view(),
+            self._clock,
+            metrics,
+            address=(place.host, place.port)
+            if isinstance(place, HostPort)
+            else UnixAddress(place.path, place.mode, place.group_id),
+            tls=tls,
+            operators=self._config.operators.uids,
+            tick_s=self._config.timing.ttl_s / 3,
+            directory=self._config.runtime_dir,
+        )
+
+    def _make_view(self) -> View:
+        return View(self._board, self._clock, self._store_facts(), self._config.timing, self._identity.incarnation)
+
     def _make_files(self) -> StateFiles | None:
         """Beside the socket, and readable by those who may connect to it: the socket is how apps find them."""
         socket = self._config.listen.socket
         if socket is None:
             return None
-        view = View(self._board, self._clock, self._store_facts(), self._config.timing, self._identity.incarnation)
-        return StateFiles(view, socket.path.parent, 0o600 | (socket.mode & 0o222) << 1, socket.group_id)
+        return StateFiles(self._make_view(), socket.path.parent, 0o600 | (socket.mode & 0o222) << 1, socket.group_id)
 
     def _start_files(self) -> None:
         if self._files is not None:
@@ -222,6 +255,10 @@ class Daemon:
         message = "reloaded; TLS and credential files are read at each new connection"
         log.event(_LOG, logging.INFO, message, changed=changed, needs_restart=later)
 
+    def _addresses(self) -> dict[str, tuple[str, int] | str]:
+        grpc = {} if self._grpc is None else {"grpc": self._grpc.address}
+        return {**self._surfaces.addresses, **grpc}
+
     def _greet(self) -> None:
         store = self._config.store
         log.event(
@@ -232,10 +269,11 @@ class Daemon:
             incarnation=self._identity.incarnation,
             store=store.url,
             elections=[election.name for election in self._config.elections],
-            listening={name: _shown(address) for name, address in self._surfaces.addresses.items()},
+            listening={name: _shown(address) for name, address in self._addresses().items()},
             ttl_s=self._config.timing.ttl_s,
         )
-        for warning in (*self._config.warnings, *filter(None, [self._surfaces.warning])):
+        odd = [self._surfaces.warning, self._grpc.warning if self._grpc is not None else None]
+        for warning in (*self._config.warnings, *filter(None, odd)):
             log.event(_LOG, logging.WARNING, warning)
         if store.address.kind == "local" and not store.defaulted:  # else the configuration has said so
             log.event(_LOG, logging.WARNING, "the local store protects one host: other hosts hold elections of their own")

@@ -27,8 +27,8 @@ class Kind(Enum):
     SOCKET_PATH = auto()
     MODE = auto()
     GROUP = auto()
-    OFF = auto()
-    """Not there yet: only `off` is understood."""
+    LISTENER = auto()
+    """A Unix socket, as `unix:` or `unix:/path`, or a TCP address."""
     HOSTS = auto()
     UIDS = auto()
     WORDS = auto()
@@ -169,11 +169,26 @@ KEYS: tuple[Key, ...] = (
     Key(
         "listen.grpc",
         "LEADERD_GRPC",
-        Kind.OFF,
+        Kind.LISTENER,
         "off",
-        "gRPC, which this version does not speak: only off is understood",
+        "where apps ask over gRPC: `unix:` (grpc.sock in the runtime directory), `unix:/path`, or HOST:PORT",
         "--grpc",
         "ADDR|off",
+    ),
+    Key("grpc.tls.cert_file", "LEADERD_GRPC_TLS_CERT_FILE", Kind.FILE, "none", "PEM file of the certificate of the gRPC listener"),
+    Key(
+        "grpc.tls.key_file",
+        "LEADERD_GRPC_TLS_KEY_FILE",
+        Kind.SECRET_FILE,
+        "none",
+        "PEM file of the key to that certificate, without passphrase",
+    ),
+    Key(
+        "grpc.tls.client_ca_file",
+        "LEADERD_GRPC_TLS_CLIENT_CA_FILE",
+        Kind.FILE,
+        "none",
+        "PEM file of the authorities that sign gRPC clients' certificates; then every client must show one",
     ),
     Key(
         "log.format",

@@ -15,6 +15,7 @@ from leaderd.config.model import (
     DEFAULT_ORIGIN,
     Config,
     ElectionConfig,
+    GrpcListener,
     HostPort,
     HttpConfig,
     Listen,
@@ -23,11 +24,11 @@ from leaderd.config.model import (
     SocketListener,
     StoreConfig,
 )
-from leaderd.config.paths import SOCKET_NAME, default_store_dir, runtime_dir
+from leaderd.config.paths import GRPC_SOCKET_NAME, SOCKET_NAME, default_store_dir, runtime_dir
 from leaderd.config.problems import ConfigProblem
 from leaderd.config.relations import Defaults, check_listen, check_store, check_timing, make_timing, timing_warnings
 from leaderd.config.sources import Item, Setting, Settings, from_environment, from_flags
-from leaderd.config.values import Off, read_value, shown
+from leaderd.config.values import DEFAULT_PLACE, Off, read_value, shown
 from leaderd.election.timing import Timing
 from leaderd.stores.address import Credentials, StoreAddress, Tls
 
@@ -238,13 +239,25 @@ class _Loader:
                 (Item(f"{runtime_dir(self._environ)}/{SOCKET_NAME}", DEFAULT_ORIGIN),), DEFAULT_ORIGIN
             )
             path = self._read("listen.socket.path", self._settings["listen.socket.path"].items[0])
-        socket = None
-        if isinstance(path, Path):
-            mode = self._one("listen.socket.mode", int)
-            socket = SocketListener(path, 0o660 if mode is None else mode, self._one("listen.socket.group", int))
-        listen = Listen(http, ops, socket)
+        socket = self._socket(path) if isinstance(path, Path) else None
+        listen = Listen(http, ops, socket, self._grpc())
         self._warnings += check_listen(listen, self._refuse)
         return listen
+
+    def _socket(self, path: Path) -> SocketListener:
+        mode = self._one("listen.socket.mode", int)
+        return SocketListener(path, 0o660 if mode is None else mode, self._one("listen.socket.group", int))
+
+    def _grpc(self) -> GrpcListener | None:
+        found = (self._values.get("listen.grpc") or [None])[0]
+        files = [self._one(f"grpc.tls.{name}", Path) for name in ("cert_file", "key_file", "client_ca_file")]
+        if not isinstance(found, HostPort | Path):
+            return None
+        if importlib.util.find_spec("grpc") is None or importlib.util.find_spec("google.protobuf") is None:
+            self._refuse("listen.grpc", "the packages for gRPC are not installed", "pip install 'leaderd[grpc]'")
+        if found == DEFAULT_PLACE:
+            found = Path(runtime_dir(self._environ)).absolute() / GRPC_SOCKET_NAME
+        return GrpcListener(found if isinstance(found, HostPort) else self._socket(found), *files)
 
     def _listener(self, path: str, default: HostPort) -> HostPort | None:
         found = (self._values.get(path) or [default])[0]
@@ -262,6 +275,7 @@ class _Loader:
             "listen.http": str(listen.http or "off"),
             "listen.ops": str(listen.ops or "off"),
             "listen.socket.path": str(listen.socket.path) if listen.socket else "off",
+            "listen.grpc": str(listen.grpc or "off"),
         }
         lines = {}
         for key in KEYS:

@@ -39,12 +39,26 @@ class SocketListener:
 
 
 @dataclass(frozen=True, slots=True)
+class GrpcListener:
+    """The gRPC listener. With `cert_file` and `key_file` it speaks TLS; with `client_ca_file`, clients must show a certificate."""
+
+    address: HostPort | SocketListener
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    client_ca_file: Path | None = None
+
+    def __str__(self) -> str:
+        return str(self.address) if isinstance(self.address, HostPort) else f"unix:{self.address.path}"
+
+
+@dataclass(frozen=True, slots=True)
 class Listen:
-    """Where we answer; `None` is off. `http` and `socket` have everything, `ops` is read-only."""
+    """Where we answer; `None` is off. `http`, `socket` and `grpc` have everything, `ops` is read-only."""
 
     http: HostPort | None
     ops: HostPort | None
     socket: SocketListener | None
+    grpc: GrpcListener | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import stat
 from collections.abc import Mapping
 
 SOCKET_NAME = "leaderd.sock"
+GRPC_SOCKET_NAME = "grpc.sock"
 SYSTEM_RUNTIME_DIR = "/run/leaderd"
 SYSTEM_STATE_DIR = "/var/lib/leaderd"
 

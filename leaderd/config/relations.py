@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from leaderd.config.durations import format_duration
-from leaderd.config.model import Listen, StoreConfig
+from leaderd.config.model import GrpcListener, HostPort, Listen, StoreConfig
 from leaderd.election.timing import RULES, Timing
 
 _RECOMMENDED_TTL_S = {"zookeeper": 6.0, "etcd": 5.0, "consul": 10.0}
@@ -165,9 +165,32 @@ def check_listen(listen: Listen, refuse: Refuse) -> list[str]:
         warnings.append(
             f"listen.http is {http}, open to other hosts: the app listener is meant for loopback, listen.ops for others"
         )
-    if not (http or ops or listen.socket):
+    if listen.grpc is not None:
+        _check_grpc(listen.grpc, listen, refuse)
+    if not (http or ops or listen.socket or listen.grpc):
         warnings.append("every listener is off: nobody can ask who leads")
     return warnings
+
+
+def _check_grpc(grpc: GrpcListener, listen: Listen, refuse: Refuse) -> None:
+    address, given = grpc.address, [name for name in ("cert_file", "key_file", "client_ca_file") if getattr(grpc, name)]
+    if not isinstance(address, HostPort):
+        if listen.socket is not None and address.path == listen.socket.path:
+            refuse("listen.grpc", "listen.socket uses that path already", "choose another path: unix: is one of its own")
+        for name in given:
+            refuse(f"grpc.tls.{name}", "gRPC is on a Unix socket, without TLS", "remove it, or set listen.grpc to HOST:PORT")
+        return
+    for key, other in (("listen.http", listen.http), ("listen.ops", listen.ops)):
+        if other and other.port == address.port != 0 and (other.host == address.host or {other.host, address.host} & _WILDCARDS):
+            refuse("listen.grpc", f"{key} uses port {address.port} already", "choose another port")
+    if (grpc.cert_file is None) != (grpc.key_file is None):
+        have, lack = ("cert_file", "key_file") if grpc.cert_file else ("key_file", "cert_file")
+        refuse(f"grpc.tls.{have}", f"grpc.tls.{lack} is missing", "a certificate and its key come together: give both, or neither")
+    elif grpc.cert_file is None and grpc.client_ca_file is not None:
+        refuse("grpc.tls.client_ca_file", "grpc.tls.cert_file is missing", "clients show certificates over TLS only: give ours too")
+    elif grpc.cert_file is None and not address.loopback:
+        remedy = "give grpc.tls.cert_file and key_file, or listen on 127.0.0.1 or on unix:"
+        refuse("listen.grpc", f"{address} is open to other hosts, and without TLS", remedy)
 
 
 def _floor_ms(seconds: float) -> float:

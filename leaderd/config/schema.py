@@ -67,7 +67,7 @@ def _rule(key: Key) -> Schema:
             "anyOf": [{"type": "string", "pattern": "^(0o?)?[67][0-7]{2}$"}, {"type": "integer", "minimum": 600, "maximum": 777}]
         },
         Kind.GROUP: {"type": ["string", "integer"], "minLength": 1},
-        Kind.OFF: _OFF,
+        Kind.LISTENER: {"anyOf": [_OFF, host_port, {"type": "string", "pattern": "^unix:((//)?/.*[^/])?$"}]},
         Kind.HOSTS: {"type": "array", "items": {"type": "string", "pattern": r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.:-]+)$"}},
         Kind.UIDS: {"type": "array", "items": uid},
         Kind.WORDS: {"type": "array", "items": {"type": ["string", "integer"]}},

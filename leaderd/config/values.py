@@ -35,6 +35,8 @@ class Off:
 
 
 OFF = Off()
+DEFAULT_PLACE = Path()
+"""The path of a socket for which nobody gave one."""
 
 
 class Refused(Exception):
@@ -98,8 +100,9 @@ def _secret_file(key: Key, text: str) -> Path:
 
 
 def _marker(key: Key) -> str | None:
-    return {"ca_file": "CERTIFICATE-----", "cert_file": "CERTIFICATE-----", "key_file": "PRIVATE KEY-----"}.get(
-        key.path.rpartition(".")[2]
+    certificate, name = "CERTIFICATE-----", key.path.rpartition(".")[2]
+    return {"ca_file": certificate, "client_ca_file": certificate, "cert_file": certificate, "key_file": "PRIVATE KEY-----"}.get(
+        name
     )
 
 
@@ -198,10 +201,18 @@ def _group(_key: Key, text: str) -> int:
         raise Refused("is no group on this host", "write the name or the number of a group, or leave it out") from None
 
 
-def _off(_key: Key, text: str) -> Off:
-    if text not in OFF_WORDS:
-        raise Refused("gRPC is not spoken by this version", "write off or leave it out; use HTTP or the Unix socket")
-    return OFF
+def _listener(key: Key, text: str) -> HostPort | Path | Off:
+    if text.startswith("/"):
+        raise Refused("is a bare path", f"write unix:{text}")
+    if not text.startswith("unix:"):
+        return _host_port(key, text)
+    path = text.removeprefix("unix://" if text.startswith("unix:///") else "unix:")
+    if not path:
+        return DEFAULT_PLACE
+    found = _socket_path(key, path)
+    if isinstance(found, Off):
+        raise Refused("is not an absolute path", "write off, or a path like unix:/run/leaderd/grpc.sock")
+    return found
 
 
 def _host(_key: Key, text: str) -> str:
@@ -238,7 +249,7 @@ _READERS: dict[Kind, Callable[[Key, str], object]] = {
     Kind.SOCKET_PATH: _socket_path,
     Kind.MODE: _mode,
     Kind.GROUP: _group,
-    Kind.OFF: _off,
+    Kind.LISTENER: _listener,
     Kind.HOSTS: _host,
     Kind.UIDS: _uid,
     Kind.WORDS: _word,

@@ -26,7 +26,7 @@ USED = {
 USED |= {"minLength", "maxLength", "minimum", "maximum", "minItems", "uniqueItems"}
 # What no schema can see: files, ports already used, relations between keys, what exists on this host.
 BEYOND = (
-    "no such file|already|three renewals|a hundredth|valid for|promised|to lead|grants|above zero|directory|group on this host|"
+    "no such file|already|without TLS|three renewals|a hundredth|valid for|promised|to lead|grants|above zero|directory|group on this host|"
     "109 bytes|two renewals|NUL|is the port|the port|path segment|host:port|IPv6|neither|no host name|control characters"
 )
 
@@ -105,6 +105,9 @@ GOOD = [
     "elections: [{name: a}, {name: b}]",
     "listen: {http: off, ops: '[::]:4041', socket: off, grpc: off}",
     "listen: {http: localhost:1, socket: /run/x.sock}",
+    "listen: {grpc: 'unix:'}",
+    "listen: {grpc: unix:/run/grpc.sock}",
+    "listen: {grpc: '127.0.0.1:4042'}",
     "listen: {socket: {path: /run/x, mode: '0660', group: app}}",
     "listen: {socket: {path: off, mode: 660, group: 12}}",
     "log: {format: json, level: debug}",

@@ -1,0 +1,90 @@
+"""`leaderd.v1.ElectionService`: the question, and the guard before everything that changes something.
+
+No handler awaits between asking the board and returning its message; grpc serializes and sends that in the same turn of the loop.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+
+import grpc
+from google.protobuf.message import Message
+
+from leaderd.surfaces.grpc._proto import leaderd_pb2 as pb
+from leaderd.surfaces.grpc.calls import Call, Calls, Refused, duration_s
+from leaderd.surfaces.grpc.doorman import Caller
+from leaderd.surfaces.grpc.messages import overview, whole
+from leaderd.surfaces.view import View
+
+SERVICE = "/leaderd.v1.ElectionService/"
+REQUEST_HEADER = "x-leaderd-request"
+_MAX_SHOWN_CHARS = 80
+_CHANGING = {
+    "Resign": pb.ResignRequest,
+    "Transfer": pb.TransferRequest,
+    "SetCandidacy": pb.SetCandidacyRequest,
+    "SetPaused": pb.SetPausedRequest,
+}
+
+
+class Elections:
+    """The methods with one answer. `operators`: users who may change things, besides root and our own."""
+
+    def __init__(self, view: View, operators: Collection[int]) -> None:
+        self._view = view
+        self._operators = frozenset({0, os.geteuid(), *operators})
+
+    def add_to(self, calls: Calls) -> None:
+        """Serve them."""
+        calls.add_unary(f"{SERVICE}GetElection", pb.GetElectionRequest, self._get)
+        calls.add_unary(f"{SERVICE}ListElections", pb.ListElectionsRequest, self._list)
+        for name, kind in _CHANGING.items():
+            calls.add_unary(f"{SERVICE}{name}", kind, self._change)
+
+    async def _get(self, request: pb.GetElectionRequest, call: Call) -> pb.GetElectionResponse:
+        name = named(self._view, request.election)
+        min_valid_s = duration_s(request, "min_valid") or 0.0
+        token = request.token if request.HasField("token") else None
+        answer = self._view.ask(name, promised_s(self._view, request, call.caller), min_valid_s, token)
+        return whole(self._view, answer)
+
+    async def _list(self, request: pb.ListElectionsRequest, call: Call) -> pb.ListElectionsResponse:
+        return overview(self._view)
+
+    async def _change(self, request: Message, call: Call) -> Message:
+        self.check_may_change(call)
+        raise Refused(grpc.StatusCode.UNIMPLEMENTED, "this version of leaderd changes nothing on request")
+
+    def check_may_change(self, call: Call) -> None:
+        """Raise `Refused` unless whoever calls may change things, and says that they mean it."""
+        caller = call.caller
+        if not caller.local:
+            raise Refused(grpc.StatusCode.PERMISSION_DENIED, "changes need the Unix socket or loopback")
+        if caller.uid is not None and caller.uid not in self._operators:
+            raise Refused(grpc.StatusCode.PERMISSION_DENIED, f"user {caller.uid} is not among operators.uids")
+        if call.metadata.get(REQUEST_HEADER) != "1":
+            raise Refused(grpc.StatusCode.PERMISSION_DENIED, f"changes need the metadata {REQUEST_HEADER}: 1")
+
+
+def named(view: View, election: str) -> str:
+    """The election that is meant; it may be left out where there is one only. Raises `Refused`."""
+    names = view.board.snapshot.elections
+    if not election:
+        if len(names) != 1:
+            raise Refused(grpc.StatusCode.INVALID_ARGUMENT, f"election: there are {len(names)}; name one")
+        return next(iter(names))
+    if election not in names:
+        shown = election if len(election) <= _MAX_SHOWN_CHARS else election[:_MAX_SHOWN_CHARS] + "..."
+        known = ", ".join(list(names)[:20]) or "none"
+        raise Refused(grpc.StatusCode.NOT_FOUND, f"this daemon does not stand in {shown!r}; it stands in: {known}")
+    return election
+
+
+def promised_s(view: View, request: pb.GetElectionRequest | pb.WatchElectionRequest | pb.HoldTermRequest, caller: Caller) -> float:
+    """For how long a yes shall hold. Who is not on this host cannot hold a release up by more than the usual promise."""
+    usual_s = view.board.promise_s
+    asked_s = duration_s(request, "promise")
+    if asked_s is None:
+        return usual_s
+    return asked_s if caller.local else min(asked_s, usual_s)

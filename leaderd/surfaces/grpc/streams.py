@@ -1,0 +1,174 @@
+"""`WatchElection` and `HoldTerm`: streams in which every message is of the instant at which it was written.
+
+Rule 1: nothing waits in a queue of ours. A stream that cannot be written to is told, when it can, how things are then.
+Rule 2: the board is looked at again after every wait, and no wait reaches past a deadline: a lost wake-up delays nothing (I7).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import grpc
+
+from leaderd.board import Answer
+from leaderd.election.state import State
+from leaderd.surfaces.grpc._proto import leaderd_pb2 as pb
+from leaderd.surfaces.grpc.calls import Call, Calls, Refused, duration_s
+from leaderd.surfaces.grpc.ears import Ears
+from leaderd.surfaces.grpc.elections import SERVICE, named, promised_s
+from leaderd.surfaces.grpc.messages import election
+from leaderd.surfaces.view import View
+
+_LEADING = frozenset({State.LEADER, State.SUSPENDED})
+_LONGEST_WAIT_S = 1.0
+"""While a promise runs out: the loop's timers stand still in suspend, the deadline does not."""
+_STOPPING = "the daemon stops"
+
+
+class _Gist(NamedTuple):
+    """What of an election is news when it changes."""
+
+    news: int
+    state: State
+    leader: str | None
+    connected: bool
+
+
+class Streams:
+    """The streams of one server. `tick_s`: how often validity is told anew."""
+
+    def __init__(self, view: View, ears: Ears, tick_s: float) -> None:
+        self._view = view
+        self._ears = ears
+        self._tick_s = tick_s
+
+    def add_to(self, calls: Calls) -> None:
+        """Serve them."""
+        calls.add_stream(f"{SERVICE}WatchElection", pb.WatchElectionRequest, self._watch)
+        calls.add_stream(f"{SERVICE}HoldTerm", pb.HoldTermRequest, self._hold)
+
+    # ---- watching
+
+    async def _watch(self, request: pb.WatchElectionRequest, call: Call) -> None:
+        name, promise_s = named(self._view, request.election), promised_s(self._view, request, call.caller)
+        before: _Gist | None = None
+        tick_at_s = 0.0
+        while not self._ears.closed:
+            seen = self._ears.number
+            look = self._view.ask(name, promise_s=0.0)
+            now = self._gist(look)
+            kind = _kind(before, now)
+            if kind is None and look.now_s >= tick_at_s:
+                kind = pb.CHANGE_KIND_TICK
+            if kind is None:
+                until_s = tick_at_s if look.lease_until_s is None else min(tick_at_s, look.lease_until_s)
+                await self._ears.wait(seen, until_s - look.now_s)
+                continue
+            before, tick_at_s = now, look.now_s + self._tick_s
+            # No await from here until grpc has the message: the promise counts from now.
+            answer = self._view.ask(name, promise_s)
+            await call.write(pb.WatchElectionResponse(kind=kind, election=election(self._view, answer)))
+        raise Refused(grpc.StatusCode.UNAVAILABLE, _STOPPING)
+
+    def _gist(self, answer: Answer) -> _Gist:
+        return _Gist(answer.view.index, answer.state, answer.view.leader, self._view.board.snapshot.connected)
+
+    # ---- holding
+
+    async def _hold(self, request: pb.HoldTermRequest, call: Call) -> None:
+        name, promise_s = named(self._view, request.election), promised_s(self._view, request, call.caller)
+        if promise_s <= 0.0:
+            raise Refused(grpc.StatusCode.INVALID_ARGUMENT, "promise: a term cannot be held without a promise")
+        min_valid_s = duration_s(request, "min_valid") or 0.0
+        token = request.token if request.HasField("token") else None
+        answer = self._view.ask(name, promise_s, min_valid_s, token)
+        if not answer.leader or answer.token is None or answer.promised_until_s is None:
+            raise Refused(grpc.StatusCode.FAILED_PRECONDITION, self._why_not(answer))
+        held = _Held(name, answer.token, promise_s, answer.promised_until_s, request.fixed)
+        await self._tell(call, held, pb.HOLD_PHASE_HELD, answer)
+        last = await self._while_held(call, held)
+        while last.now_s < held.until_s:
+            seen = self._ears.number
+            await self._ears.wait(seen, min(held.until_s - last.now_s, _LONGEST_WAIT_S))
+            last = self._view.ask(name, promise_s=0.0, token=held.token)
+            if self._ears.closed:
+                break
+        await self._tell(call, held, pb.HOLD_PHASE_ENDED, last)
+
+    async def _while_held(self, call: Call, held: _Held) -> Answer:
+        """Extend the promise as long as the term lasts; the answer that is no longer a yes."""
+        while True:
+            seen = self._ears.number
+            look = self._view.ask(held.name, promise_s=0.0, token=held.token)
+            if not look.leader or look.lease_until_s is None or self._ears.closed:
+                if look.now_s < held.until_s:
+                    await self._tell(call, held, pb.HOLD_PHASE_ENDING, look)
+                return look
+            if held.worth_extending(look.now_s, look.lease_until_s):
+                answer = self._view.ask(held.name, held.promise_s, token=held.token)
+                held.until_s = max(held.until_s, answer.promised_until_s or 0.0)
+                await self._tell(call, held, pb.HOLD_PHASE_EXTENDED, answer)
+            else:
+                await self._ears.wait(seen, held.look_again_s(look.now_s, look.lease_until_s) - look.now_s)
+
+    async def _tell(self, call: Call, held: _Held, phase: pb.HoldPhase, answer: Answer) -> None:
+        # No await from the answer until grpc has the message.
+        await call.write(
+            pb.HoldTermResponse(
+                phase=phase,
+                token=held.token,
+                valid_until_boottime_ns=math.floor(held.until_s * 1e9),
+                valid_for_ms=max(0, math.floor((held.until_s - answer.now_s) * 1000 + 1e-5)),
+                election=election(self._view, answer),
+            )
+        )
+
+    def _why_not(self, answer: Answer) -> str:
+        leader = answer.view.leader
+        return f"not leading {answer.view.name}: {answer.reason.value}" + (f"; the leader is {leader}" if leader else "")
+
+
+class _Held:
+    """A term that is held for somebody, until `until_s` at least (seconds since boot)."""
+
+    __slots__ = ("fixed", "name", "promise_s", "token", "until_s")
+
+    def __init__(self, name: str, token: int, promise_s: float, until_s: float, fixed: bool) -> None:
+        self.name = name
+        self.token = token
+        self.promise_s = promise_s
+        self.until_s = until_s
+        self.fixed = fixed
+
+    def worth_extending(self, now_s: float, lease_until_s: float) -> bool:
+        """Whether a new promise reaches further by enough, or by anything while little is left of the old one."""
+        if self.fixed:
+            return False
+        step_s = self._step_s(now_s, lease_until_s)
+        gain_s = min(now_s + self.promise_s, lease_until_s) - self.until_s
+        return gain_s >= step_s or (gain_s > 0.001 and self.until_s - now_s <= step_s)
+
+    def look_again_s(self, now_s: float, lease_until_s: float) -> float:
+        """When to look again, should nothing be published before: when an extension is due, else when the lease ends."""
+        if self.fixed or lease_until_s - self.until_s <= 0.001:
+            return lease_until_s
+        step_s = self._step_s(now_s, lease_until_s)
+        due_s = self.until_s - step_s
+        return min(due_s, self.until_s + step_s - self.promise_s) if self.until_s + step_s <= lease_until_s else due_s
+
+    def _step_s(self, now_s: float, lease_until_s: float) -> float:
+        return max(0.0, min(self.promise_s, lease_until_s - now_s)) / 3
+
+
+def _kind(before: _Gist | None, now: _Gist) -> pb.ChangeKind | None:
+    """What to call the change, or None if there is none; as the event stream over HTTP does."""
+    if before is None:
+        return pb.CHANGE_KIND_STATE
+    if before.news == now.news and before.state is now.state:
+        return None if before.connected == now.connected else pb.CHANGE_KIND_STORE
+    if (now.state in _LEADING) != (before.state in _LEADING):
+        return pb.CHANGE_KIND_ACQUIRED if now.state in _LEADING else pb.CHANGE_KIND_LOST
+    if (now.state is State.PAUSED) != (before.state is State.PAUSED):
+        return pb.CHANGE_KIND_PAUSED
+    return pb.CHANGE_KIND_LEADER_CHANGED if now.leader != before.leader else pb.CHANGE_KIND_STATE
