@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +31,7 @@ class Engine:
     def __init__(self, scenario: Scenario, store: str, links: Links, folder: Path, say: Say, peer: str = "") -> None:
         self._scenario = scenario
         self._folder = folder
+        self._sockets = Path(tempfile.mkdtemp(prefix="leaderd-chaos-"))
         self._peer = peer
         self._say = say
         self._recorder = Recorder(folder)
@@ -44,7 +47,7 @@ class Engine:
     def run(self) -> None:
         """From nothing to nothing. Raises `NotBiting` and what the parts raise; a wait in vain is only written down."""
         resources = [
-            Resource(name, self._folder / f"{name}.sock", name == "fenced", self._recorder) for name in ("fenced", "unfenced")
+            Resource(name, self._sockets / f"{name}.sock", name == "fenced", self._recorder) for name in ("fenced", "unfenced")
         ]
         try:
             with self._bed.cluster:
@@ -61,6 +64,7 @@ class Engine:
                 pod.stop()
             for resource in resources:
                 resource.close()
+            shutil.rmtree(self._sockets, ignore_errors=True)
             self._recorder.note("end")
             self._recorder.close()
 
@@ -73,7 +77,8 @@ class Engine:
             endpoints = [bed.cluster.endpoints[node] for node in nodes]
             if topology.attach == "one":
                 bed.attached[name] = bed.store_hosts[nodes[0]]
-            pod = Pod(name, name, self._folder / name, bed.links.inside(name), endpoints, bed.store, plan, self._recorder)
+            inside = bed.links.inside(name)
+            pod = Pod(name, name, self._folder / name, self._sockets, inside, endpoints, bed.store, plan, self._recorder)
             bed.pods.append(pod)
             pod.start()
             if number == 1:

@@ -38,6 +38,8 @@ class Pod:
     name: str
     host: str
     folder: Path
+    sockets: Path
+    """Where all pods and resources listen. A short path: a socket's address has 107 bytes, and a run folder may lie deep."""
     inside: Sequence[str]
     endpoints: Sequence[str]
     store: str
@@ -50,12 +52,14 @@ class Pod:
     def __post_init__(self) -> None:
         """Write its configuration; nothing runs yet."""
         self.folder.mkdir(parents=True)
+        self.socket.parent.mkdir()
         plan = self.plan
         self.probe = Probe(self.name, self.socket, plan.election, plan.promise, self.recorder)
-        arguments = [self.name, str(self.socket), plan.election, str(self.folder.parent), str(plan.slot_s)]
+        arguments = [self.name, str(self.socket), plan.election, str(self.sockets), str(plan.slot_s)]
         self.app = Process([*self.inside, sys.executable, str(APP), *arguments], self.folder / "app.log")
         command = self._leaderd() if not plan.peer else PEERS[plan.peer].command(self.endpoints, plan.election, str(self.socket))
-        self.daemon = Process([*self.inside, *command], self.folder / "daemon.log", env={"LEADERD_RUNTIME_DIR": str(self.folder)})
+        environment = {"LEADERD_RUNTIME_DIR": str(self.socket.parent)}
+        self.daemon = Process([*self.inside, *command], self.folder / "daemon.log", env=environment)
 
     def _leaderd(self) -> list[str]:
         plan, url = self.plan, f"{self.store}://{','.join(self.endpoints)}/chaos"
@@ -71,7 +75,7 @@ class Pod:
     @property
     def socket(self) -> Path:
         """The daemon's Unix socket."""
-        return self.folder / "leaderd.sock"
+        return self.sockets / self.name / "leaderd.sock"
 
     def start(self) -> None:
         """Both processes, and the probe."""

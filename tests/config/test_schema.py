@@ -26,8 +26,9 @@ USED = {
 USED |= {"minLength", "maxLength", "minimum", "maximum", "minItems", "uniqueItems"}
 # What no schema can see: files, ports already used, relations between keys, what exists on this host.
 BEYOND = (
-    "no such file|already|without TLS|three renewals|a hundredth|valid for|promised|to lead|grants|above zero|directory|group on this host|"
-    "109 bytes|two renewals|NUL|is the port|the port|path segment|host:port|IPv6|neither|no host name|control characters"
+    "no such file|already|without TLS|three renewals|a hundredth|valid for|promised|to lead|grants|above zero|directory|"
+    "group on this host|109 bytes|two renewals|NUL|is the port|the port|path segment|host:port|IPv6|neither|no host name|"
+    "control characters"
 )
 
 

@@ -1,4 +1,7 @@
-"""Headless Chromium, one for all tests of a worker."""
+"""Headless Chromium, one for the tests of a module.
+
+Not one for the session: as long as Playwright's synchronous API is open, an event loop counts as running in this thread, and every
+other test of the worker that starts a loop of its own would fail."""
 
 from collections.abc import Iterator
 
@@ -9,7 +12,7 @@ import testbed
 from testbed import browser
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     testbed.require("chromium")
     folder = tmp_path_factory.mktemp("chromium")

@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from leaderd.election.events import Contender
 from leaderd.election.state import Term
 from leaderd.election.timing import Timing
 from leaderd.surfaces.http import feed as feeds
 from leaderd.surfaces.http import server
 from tests.surfaces.rig import PATIENCE_S, Rig, Wire, following, leading, snapshot, surfaces
+
+OWN = Contender("pod-a", own=True, token=42)
 
 
 class Stream:
@@ -61,6 +64,15 @@ async def test_state_first_and_then_what_changes(leader: Rig) -> None:
     assert (await stream.event())[0] == "store"
     leader.board.publish(snapshot(leading(index=20), connected=True))
     assert [(await stream.event())[0] for _ in range(2)] == ["acquired", "store"]
+
+
+async def test_a_candidate_that_joins_or_leaves_the_queue(leader: Rig) -> None:
+    stream = await subscribe(leader)
+    _, before, _ = await stream.event()
+    for queue in ((OWN, Contender("pod-z", own=False)), (OWN,)):
+        leader.board.publish(snapshot(leading(contenders=queue)))
+        kind, datum, _ = await stream.event()
+        assert (kind, datum["index"]) == ("queue", before["index"])
 
 
 async def test_publications_that_change_nothing_are_no_news(leader: Rig) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from leaderd.election.events import Contender
 from leaderd.election.state import ElectionView, State
 from leaderd.surfaces.http.reply import encode_json
 from leaderd.surfaces.view import Body, View
@@ -43,6 +44,7 @@ class Gist:
     index: int
     state: State
     leader: str | None
+    queue: tuple[Contender, ...]
 
 
 class Subscriber:
@@ -188,13 +190,13 @@ def _event(kind: str, identity: str, body: Body) -> bytes:
 
 
 def _gist(view: ElectionView, now_s: float) -> Gist:
-    return Gist(view.index, view.state_at(now_s), view.leader)
+    return Gist(view.index, view.state_at(now_s), view.leader, view.contenders)
 
 
 def _kind(before: Gist, now: Gist) -> str | None:
     """What to call the change, or None if there is none."""
     if before.index == now.index and before.state == now.state:
-        return None
+        return "queue" if before.queue != now.queue else None
     if (now.state in _LEADING) != (before.state in _LEADING):
         return "acquired" if now.state in _LEADING else "lost"
     if (now.state is State.PAUSED) != (before.state is State.PAUSED):

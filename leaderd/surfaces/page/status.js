@@ -39,7 +39,7 @@ function follow() {
     put($("link"), given ? "asks every 2 s" : "reconnecting");
     tone($("link"), given ? "quiet" : "warn");
   };
-  for (const kind of ["state", "acquired", "lost", "leader_changed", "paused", "store", "tick"]) {
+  for (const kind of ["state", "acquired", "lost", "leader_changed", "paused", "queue", "store", "tick"]) {
     source.addEventListener(kind, (event) => { heard(); let body; try { body = JSON.parse(event.data); } catch { return; } if (kind === "tick") validity(body); else soon(); });
   }
 }
