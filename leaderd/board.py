@@ -10,9 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from leaderd.clock import Instant
-from leaderd.election.ledger import Ledger
+from leaderd.election.ledger import Held, Ledger
 from leaderd.election.problems import Reason
 from leaderd.election.state import ElectionView, Snapshot, State
+
+Enter = Callable[[float, float, float], float]
+"""Enters a promise: now, for how long, cut off when; returns until when it holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,36 @@ class Answer:
     lease_until_s: float | None = None
 
 
+class Hold:
+    """A promise that is kept open for one holder, and given back when it has finished (I10). Of one term: it never spans two."""
+
+    def __init__(self, board: Board, name: str, held: Held, token: int, promise_s: float) -> None:
+        self._board = board
+        self._held = held
+        self._released = False
+        self.name = name
+        self.token = token
+        self.promise_s = promise_s
+
+    @property
+    def until_s(self) -> float:
+        """Until when the holder may go on, whatever happens, as told last; seconds since boot."""
+        return self._held.until_s
+
+    def extend(self, instant: Instant) -> Answer:
+        """Promise another `promise_s` from `instant`, read just before. A no leaves what was promised until `until_s` as it is:
+        the holder has until then to finish. That is so, too, while leadership is being given up."""
+        if self._released:
+            raise RuntimeError("this hold has been given back")
+        return self._board._judge(self.name, instant, self._held.promise, self.promise_s, 0.0, self.token)
+
+    def release(self) -> None:
+        """Give the promise back: a release of leadership that waits for it may go on. Again is no error."""
+        if not self._released:
+            self._released = True
+            self._board._give_back(self.name, self._held)
+
+
 class Board:
     """The one place between the runner, who writes, and the surfaces, who read."""
 
@@ -42,6 +75,8 @@ class Board:
         self._subscribers: set[Callable[[], None]] = set()
         self.on_jump: Callable[[], None] = lambda: None
         """Called when an answer notices a clock jump before the runner has; must neither block nor raise."""
+        self.on_given_back: Callable[[], None] = lambda: None
+        """Called when a hold has been given back; must neither block nor raise."""
 
     def publish(self, snapshot: Snapshot) -> None:
         """Put up a new snapshot and wake the subscribers. Only the runner may."""
@@ -68,6 +103,32 @@ class Board:
         `promise_s`: how long a yes shall hold (default `timing.promise`; 0 is a mere look). A yes is given only while the lease
         has `min_valid_s` left, and only in the term `token` if one is named.
         """
+        return self._judge(name, instant, self._ledgers[name].promise, promise_s, min_valid_s, token)
+
+    def hold(
+        self,
+        name: str,
+        instant: Instant,
+        *,
+        promise_s: float | None = None,
+        min_valid_s: float = 0.0,
+        token: int | None = None,
+    ) -> tuple[Answer, Hold | None]:
+        """Answer as `answer` does; with a yes comes a hold, which must be released when its holder has finished or has gone."""
+        ledger, held = self._ledgers[name], Held()
+        answer = self._judge(name, instant, held.promise, promise_s, min_valid_s, token)
+        if not answer.leader or answer.token is None:
+            return answer, None
+        ledger.open(held)
+        return answer, Hold(self, name, held, answer.token, self.promise_s if promise_s is None else promise_s)
+
+    def _give_back(self, name: str, held: Held) -> None:
+        self._ledgers[name].give_back(held)
+        self.on_given_back()
+
+    def _judge(
+        self, name: str, instant: Instant, enter: Enter, promise_s: float | None, min_valid_s: float, token: int | None
+    ) -> Answer:
         view = self.snapshot.elections[name]
         now_s = instant.boot_s
         state = view.state_at(now_s)
@@ -84,5 +145,5 @@ class Board:
         if term.valid_until_s - now_s < min_valid_s:
             return Answer(view, False, state, Reason.MIN_VALID_UNMET, now_s)
         wanted_s = self.promise_s if promise_s is None else promise_s
-        until_s = self._ledgers[name].promise(now_s, wanted_s, term.valid_until_s)
+        until_s = enter(now_s, wanted_s, term.valid_until_s)
         return Answer(view, True, state, view.reason, now_s, term.token, until_s, term.valid_until_s)

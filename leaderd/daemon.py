@@ -91,6 +91,7 @@ class Daemon:
         self._runner = Runner(self._core, self._store, self._board, self._clock, self._timer.arm, self._on_crash, observers)
         self._store.on_crash = self._runner.crash
         self._board.on_jump = self._on_jump
+        self._board.on_given_back = self._on_given_back
         self._started = False
         self._surfaces = self._make_surfaces(metrics)
         self._files = self._make_files()
@@ -199,6 +200,10 @@ class Daemon:
 
     def _on_jump(self) -> None:
         # An answer saw it first, and is being given: take note right after it, and ask the store for a fresh confirmation.
+        asyncio.get_running_loop().call_soon(self._on_time)
+
+    def _on_given_back(self) -> None:
+        # A release may have waited for nothing else.
         asyncio.get_running_loop().call_soon(self._on_time)
 
     def _on_published(self) -> None:

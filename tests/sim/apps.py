@@ -1,16 +1,30 @@
 """The apps beside a daemon, and the readers of its state file: everybody who ever believes that this host leads.
 
-Two kinds of evidence. An *answer* is a promise: from the instant it was given until it lapses on this host's clock, whatever
-becomes of the daemon meanwhile. A *published term* is what a reader of the state file goes by: until its deadline, or until
-something else is published.
+Three kinds of evidence. An *answer* is a promise: from the instant it was given until it lapses on this host's clock, whatever
+becomes of the daemon meanwhile. A *hold* is one that may be extended, and ends when it is given back. A *published term* is what
+a reader of the state file goes by: until its deadline, or until something else is published.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from leaderd.board import Hold
 from leaderd.election.events import Elected, QueueSeen
 from leaderd.election.state import Term
 from tests.sim.evidence import Evidence
 from tests.sim.host import Host, Process
+
+
+@dataclass
+class Working:
+    """An app at work for as long as its hold lets it."""
+
+    process: Process
+    hold: Hold
+    since_s: float
+    until_s: float
+    """Until when it may go on, in true time as it was when it was told so."""
 
 
 class Apps:
@@ -22,6 +36,7 @@ class Apps:
         self._every_s = ask_every_s
         self._published: dict[str, tuple[Term, float]] = {}
         self._process: Process | None = None
+        self._working: list[Working] = []
         host.on_life.append(self._on_life)
         host.on_thaw.append(self._ask_all)
         host.world.after(host.world.rng.random() * ask_every_s, self._tick)
@@ -32,6 +47,7 @@ class Apps:
         world = self._host.world
         if self._host.running:
             self._ask_all()
+            self._work_on()
         world.after(self._every_s * (0.5 + world.rng.random()), self._tick)
 
     def _ask_all(self) -> None:
@@ -42,7 +58,10 @@ class Apps:
         for election in self._evidence.elections:
             roll = rng.random()
             promise_s = None if roll < 0.5 else 0.0 if roll < 0.7 else 1e9 if roll < 0.75 else rng.random() * 4.0
-            self._ask(process, election, promise_s)
+            if roll > 0.9:
+                self._begin(process, election, promise_s)
+            else:
+                self._ask(process, election, promise_s)
 
     def _ask(self, process: Process, election: str, promise_s: float | None) -> None:
         host = self._host
@@ -57,6 +76,30 @@ class Apps:
         self._evidence.claim(election, process.holder, answer.token, now_s, until_s)
         if host.world.verbose:
             host.world.note("{} says yes for {} with {} until {:.4f}", process.holder, election, answer.token, until_s)
+
+    # ---- holds
+
+    def _begin(self, process: Process, election: str, promise_s: float | None) -> None:
+        answer, hold = process.board.hold(election, self._host.clock.instant(), promise_s=promise_s)
+        if hold is not None:
+            self._working.append(Working(process, hold, self._host.world.now_s, self._host.clock.true_s(hold.until_s)))
+            self._host.world.note("{} holds {} with {}", process.holder, election, answer.token)
+
+    def _work_on(self) -> None:
+        world = self._host.world
+        for working in tuple(self._working):
+            roll = world.rng.random()
+            if not working.process.alive or working.process.runner.crashed:
+                self._end(working, working.until_s)
+            elif roll < 0.3:
+                self._end(working, min(world.now_s, working.until_s))
+                working.hold.release()
+            elif roll < 0.8 and working.hold.extend(self._host.clock.instant()).leader:
+                working.until_s = self._host.clock.true_s(working.hold.until_s)
+
+    def _end(self, working: Working, until_s: float) -> None:
+        self._working.remove(working)
+        self._evidence.claim(working.hold.name, working.process.holder, working.hold.token, working.since_s, until_s)
 
     # ---- what is published
 
@@ -108,6 +151,8 @@ class Apps:
     def finish(self) -> None:
         """The run is over."""
         self._flush()
+        for working in tuple(self._working):
+            self._end(working, working.until_s)
 
 
 def learn(evidence: Evidence, process: Process, event: object) -> None:

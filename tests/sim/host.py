@@ -49,6 +49,7 @@ class Process:
         self.board = Board(self.core.snapshot(host.clock.now_s()), self.core.ledgers, config.timing.promise_s)
         self.runner = Runner(self.core, self.store, self.board, host.clock, self._arm, self._on_crash)
         self.store.connect(self.deliver)
+        self.board.on_given_back = lambda: self.deliver(TimeReached())
         self._armed_s: float | None = None
 
     def deliver(self, event: Event) -> None:

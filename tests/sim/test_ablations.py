@@ -42,10 +42,17 @@ def test_promise_beyond_the_lease(monkeypatch: Patch, store: str) -> None:
     """Promising what the lease does not cover."""
 
     def promise(self: Ledger, now_s: float, promise_s: float, valid_until_s: float) -> float:
-        self.until_s = max(self.until_s, now_s + min(promise_s, 5.0))
+        self._given_s = max(self._given_s, now_s + min(promise_s, 5.0))
         return now_s + min(promise_s, 5.0)
 
     monkeypatch.setattr(Ledger, "promise", promise)
+    found_by(store)
+
+
+@pytest.mark.parametrize("store", ["local", "etcd", "zookeeper", "consul"])
+def test_open_hold_not_counted(monkeypatch: Patch, store: str) -> None:
+    """Freeing the store under somebody who is at work with a hold of ours."""
+    monkeypatch.setattr(Ledger, "open", lambda self, held: None)
     found_by(store)
 
 
