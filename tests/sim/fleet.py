@@ -237,7 +237,10 @@ class Fleet:
     def _excuse(self, election: str, token: int) -> None:
         """Promises that were outstanding are broken, by hand; but not for longer than the lease could have lasted."""
         for_s = self.plan.timing.ttl_s * 1.2 + 0.1
-        self.evidence.excuse(election, token, self.world.now_s, for_s, proven=self.cluster.marks[election] == token)
+        first = next((entry.token for entry in self.cluster.entries[election]), None)
+        # (The next in line may have raised the mark to its token, too: not being first, it has claimed nothing.)
+        proven = self.cluster.marks[election] == token == first
+        self.evidence.excuse(election, token, self.world.now_s, for_s, proven=proven)
 
     def save(self) -> None:
         """Take a snapshot of the store."""

@@ -19,6 +19,7 @@ from tests.sim.fleet import DRIVERS
 from tests.sim.stores.consul import ConsulDriver
 from tests.sim.stores.etcd import EtcdDriver
 from tests.sim.stores.queue import QueueDriver, Slot
+from tests.sim.stores.ready import OWN, Readiness
 from tests.sim.stores.zookeeper import ZooKeeperDriver
 
 # ---- what the stores keep back
@@ -129,6 +130,21 @@ def test_claim_without_reverifying_the_own_key(store: str) -> None:
                 self.emit(e.Claimed(command.epoch, command.election, command.token, self.now_s()))
 
     found_by(store, Trusting)
+
+
+def test_ready_without_the_own_entrys_events() -> None:
+    """Ready, and first because the leader's entry has gone, when our own went before it: watched apart, or not at all."""
+
+    class Deaf(EtcdDriver):
+        def happened(self, ready: Readiness, what: str) -> None:
+            if what != OWN:
+                super().happened(ready, what)
+
+        def _created(self, slot: Slot, result: Any) -> None:
+            super()._created(slot, result)
+            slot.own = lambda: None
+
+    found_by("etcd", Deaf)
 
 
 @pytest.mark.parametrize("store", ["etcd", "zookeeper", "consul"])

@@ -265,7 +265,9 @@ class MiniStream:
             events = tuple(
                 e
                 for e in self._etcd.history
-                if e.kv.key == watch.key and e.kv.mod_revision >= first and (e.deleted or not watch.deletes_only)
+                if (watch.key <= e.kv.key < watch.range_end if watch.range_end else e.kv.key == watch.key)
+                and e.kv.mod_revision >= first
+                and (e.deleted or not watch.deletes_only)
             )
             if events:
                 self._next[number] = events[-1].kv.mod_revision + 1

@@ -50,7 +50,11 @@ def watch_request(request: WatchCreate | WatchCancel) -> pb.WatchRequest:
     if isinstance(request, WatchCancel):
         return pb.WatchRequest(cancel_request=pb.WatchCancelRequest(watch_id=request.watch_id))
     create = pb.WatchCreateRequest(
-        key=request.key, start_revision=request.start_revision, watch_id=request.watch_id, progress_notify=True
+        key=request.key,
+        range_end=request.range_end,
+        start_revision=request.start_revision,
+        watch_id=request.watch_id,
+        progress_notify=True,
     )
     if request.deletes_only:
         create.filters.append(pb.WatchCreateRequest.NOPUT)

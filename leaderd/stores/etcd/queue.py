@@ -1,7 +1,8 @@
 """The recipe of one election: stand in the queue, watch the predecessor, claim when first, leave.
 
 Rule 1: being first is never concluded from silence, only from a read, or from the deletion of the only entry older than ours.
-Rule 2: leadership is never concluded here at all: `Claimed` reports a transaction that a quorum applied.
+Rule 2: leadership is never concluded here at all: `Claimed` reports what a quorum applied, in a transaction of that moment or, for
+the next in line, in one of before (`readiness`).
 Rule 3: commands for one election are carried out one at a time, in their order, so that no late `Put` follows a `Delete`.
 """
 
@@ -15,6 +16,8 @@ from leaderd.election.events import Claimed, Elected, EntryGone, Queued, StandFa
 from leaderd.election.problems import Outcome, Problem, Reason
 from leaderd.stores.etcd import transactions as tx
 from leaderd.stores.etcd.errors import is_lease_missing, problem_of
+from leaderd.stores.etcd.predecessor import Predecessor
+from leaderd.stores.etcd.readiness import Readiness
 from leaderd.stores.etcd.transactions import Older, Place
 from leaderd.stores.etcd.wire import Found, Get, KeyValue, Txn, WatchEvent, WireError
 
@@ -35,8 +38,8 @@ class Queue:
         self._elected = False
         self._one_at_a_time = asyncio.Lock()
         self._own_watch: int | None = None
-        self._older_watch: int | None = None
-        self._watched: KeyValue | None = None
+        self._predecessor = Predecessor(session.watcher, self._own, self)
+        self._ready: Readiness | None = None
 
     @property
     def waiting(self) -> bool:
@@ -86,6 +89,13 @@ class Queue:
         """Carry out `Claim`."""
         session, election = self._session, self.place.election
         async with self._one_at_a_time:
+            ready = self._ready
+            # Safety: see test_a_turn_that_came_in_another_order_is_claimed
+            if ready is not None and ready.proven and token == self.token:
+                session.emit(Claimed(session.epoch, election, token, ready.sent_at_s))
+                self._end_readiness()
+                session.spawn(self._list())
+                return
             sent_at_s = session.now_s()
             try:
                 # Not repeatable: if the first attempt was applied, the second would find the mark raised, by itself.
@@ -121,22 +131,27 @@ class Queue:
             return
         self._older = older
         if not older.entries:
-            self._watch_older(None, 0)
             self._elected = True
             self._session.emit(Elected(self._session.epoch, self.place.election, self.token, self._mark))
+            self._predecessor.stop()  # after: a hand-over waits for nothing that can be done later
             return
         strange = next((why for kv in older.entries if (why := tx.foreign(self.place, kv))), None)
         if strange is not None:
             self._session.spawn(self._give_up(self.token, Reason.FOREIGN_ENTRY, strange + "; no one can lead before it is removed"))
             return
-        self._watch_older(older.entries[0], older.revision)
+        next_in_line = older.complete and len(older.entries) == 1
+        if self._predecessor.watch(older.entries[0], older.revision, next_in_line):
+            self._end_readiness()
+        if next_in_line:
+            self._get_ready(self.token, older.entries[0])
 
-    def older_deleted(self, kv: KeyValue) -> None:
+    def older_deleted(self, kv: KeyValue, in_order: bool) -> None:
         """The entry watched is gone: the next older one is our predecessor now, and with none left we are first."""
-        if self._older is None or self.token is None or self._watched is not kv:
+        if self._older is None or self.token is None:
             return
+        if in_order and self._ready is not None:
+            self._ready.leader_gone()
         rest, complete = self._older.entries[1:], self._older.complete
-        self._watched, self._older_watch = None, None
         if rest or complete:
             # Watched from the revision at which it was read: had it gone since, that deletion comes first of all.
             self.observe(Older(rest, complete, self._older.revision))
@@ -157,7 +172,7 @@ class Queue:
 
     def older_missed(self) -> None:
         """The watch on our predecessor ended (its past was compacted away): read again; the next observation watches anew."""
-        self._watched, self._older_watch = None, None
+        self._end_readiness()
         self._session.spawn(self.look())
 
     def own_missed(self) -> None:
@@ -247,21 +262,40 @@ class Queue:
         assert isinstance(found, Found)
         return tx.older_in(found, reply.header.revision)
 
-    def _watch_older(self, kv: KeyValue | None, revision: int) -> None:
-        watcher, last = self._session.watcher, self._watched
-        if kv is not None and last is not None and (kv.key, kv.create_revision) == (last.key, last.create_revision):
-            return
-        if self._older_watch is not None:
-            watcher.drop(self._older_watch)
-            self._older_watch = None
-        self._watched = kv
-        if kv is not None:
-            self._older_watch = watcher.add(kv.key, revision + 1, _OlderKey(self, kv), deletes_only=True)
+    async def _list(self) -> None:
+        """Show the queue as it is now."""
+        try:
+            reply = await self._session.txn(Txn((), (tx.get_queue(self.place),)), repeatable=True)
+        except WireError:
+            return  # the next renewal shows it
+        queue = reply.results[0]
+        assert isinstance(queue, Found)
+        self._session.roster.saw(self.place, queue)
+
+    def _get_ready(self, token: int, leader: KeyValue) -> None:
+        if self._ready is None:
+            self._ready = Readiness(self._session, self.place, token, leader, self._mark_seen)
+        if self._ready.wanting:
+            self._session.spawn(self._raise_mark(self._ready))
+
+    def _mark_seen(self, mark: int) -> None:
+        self._mark = max(self._mark, mark)
+
+    def _end_readiness(self) -> None:
+        if self._ready is not None:
+            self._ready.end()
+            self._ready = None
+
+    async def _raise_mark(self, ready: Readiness) -> None:
+        async with self._one_at_a_time:
+            if self._ready is ready and not self._elected:
+                await ready.raise_mark()
 
     def _leave(self) -> None:
         """Forget our entry: from here on nothing is reported about it."""
         self.token, self._older, self._elected = None, None, False
-        self._watch_older(None, 0)
+        self._predecessor.stop()
+        self._end_readiness()
         if self._own_watch is not None:
             self._session.watcher.drop(self._own_watch)
             self._own_watch = None
@@ -276,16 +310,3 @@ class _OwnKey:
 
     def missed(self) -> None:
         self.queue.own_missed()
-
-
-@dataclass(slots=True)
-class _OlderKey:
-    queue: Queue
-    kv: KeyValue
-
-    def changed(self, event: WatchEvent) -> None:
-        if event.deleted:
-            self.queue.older_deleted(self.kv)
-
-    def missed(self) -> None:
-        self.queue.older_missed()

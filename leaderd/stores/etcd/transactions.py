@@ -155,11 +155,31 @@ def claim(place: Place, lease: int, token: int) -> Txn:
             # Every entry of the place was created no earlier than ours.
             # Safety: see test_a_claim_refuses_when_an_older_entry_appears
             Compare(place.prefix, "create", ">", token - 1, place.end),
+            # At our token it was raised already, by this entry's `get_ready`.
             # Safety: see test_a_claim_refuses_a_mark_that_moved
-            Compare(place.mark, "value", "<", mark_text(token)),
+            Compare(place.mark, "value", "<", mark_text(token + 1)),
         ),
         (Put(place.mark, mark_text(token)), get_queue(place)),
         (Get(own), Get(place.mark, keys_only=False), get_older(place, token)),
+    )
+
+
+def get_ready(place: Place, lease: int, token: int, leader: KeyValue) -> Txn:
+    """Raise the mark to our token while `leader`, the only entry older than ours, leads: so that nothing is left to be asked later.
+
+    Only once the leader's own claim has set the mark to its token: until then the mark has to stay below it. One of another make
+    never does. What a claim proves is then known when the leader's entry goes: see `queue.Queue.claim`.
+    """
+    own = place.key(lease)
+    return Txn(
+        (
+            Compare(own, "create", "=", token),
+            Compare(own, "lease", "=", lease),
+            Compare(leader.key, "create", "=", leader.create_revision),
+            # Safety: see test_nobody_gets_ready_before_the_leader_has_claimed
+            Compare(place.mark, "value", "=", mark_text(leader.create_revision)),
+        ),
+        (Put(place.mark, mark_text(token)),),
     )
 
 

@@ -25,13 +25,13 @@ _STEADY_S = 1.0
 
 
 class Listener(Protocol):
-    """Who wants to hear of changes of one key."""
+    """Who wants to hear of changes of one key, or of those in a range."""
 
     def changed(self, event: WatchEvent) -> None:
-        """The key changed."""
+        """A key changed. Changes under one watch are told in the order of their revisions; between two watches there is none."""
 
     def missed(self) -> None:
-        """Changes may have been missed: the watch has ended, read the key again."""
+        """Changes may have been missed: the watch has ended, read again."""
 
 
 @dataclass(slots=True)
@@ -39,11 +39,12 @@ class _Watch:
     key: bytes
     start_revision: int
     deletes_only: bool
+    range_end: bytes
     listener: Listener
 
 
 class Watcher:
-    """Watches on single keys over one stream. `report` hears of a stream that cannot be opened, and of one that works again."""
+    """Watches over one stream. `report` hears of a stream that cannot be opened, and of one that works again."""
 
     def __init__(self, client: Client, report: Callable[[WireError | None], None], now_s: NowS) -> None:
         self._client = client
@@ -56,10 +57,12 @@ class Watcher:
         self._opened = False
         self._some = asyncio.Event()
 
-    def add(self, key: bytes, start_revision: int, listener: Listener, deletes_only: bool = False) -> int:
-        """Watch `key` from `start_revision` on (0: from now on); returns the watch's number."""
+    def add(
+        self, key: bytes, start_revision: int, listener: Listener, *, deletes_only: bool = False, range_end: bytes = b""
+    ) -> int:
+        """Watch `key`, or the range up to `range_end`, from `start_revision` on (0: from now on); returns the watch's number."""
         number = next(self._ids)
-        self._watches[number] = watch = _Watch(key, start_revision, deletes_only, listener)
+        self._watches[number] = watch = _Watch(key, start_revision, deletes_only, range_end, listener)
         if self._stream is not None:
             self._stream.send(_create(number, watch))
         self._some.set()
@@ -155,7 +158,7 @@ class Watcher:
 
 
 def _create(number: int, watch: _Watch) -> WatchCreate:
-    return WatchCreate(number, watch.key, watch.start_revision, watch.deletes_only)
+    return WatchCreate(number, watch.key, watch.start_revision, watch.deletes_only, watch.range_end)
 
 
 def _refusal(message: WatchMessage, endpoint: str) -> WireError:

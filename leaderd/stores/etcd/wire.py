@@ -111,12 +111,13 @@ class LeaseReply:
 
 @dataclass(frozen=True, slots=True)
 class WatchCreate:
-    """Start watching `key` from `start_revision` on, under a number of our own choice."""
+    """Start watching `key`, or all from it up to `range_end`, from `start_revision` on, under a number of our own choice."""
 
     watch_id: int
     key: bytes
     start_revision: int
     deletes_only: bool = False
+    range_end: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,4 +67,5 @@ KINDS: dict[str, Kind] = {
     "resign_in_claim": Kind(operators.resign_in_claim, weight=2),
     "hold_in_stand": Kind(operators.hold_in_stand, weight=2),
     "deaf_heir": Kind(operators.deaf_heir, stores=("local", "etcd", "zookeeper"), weight=4),
+    "delete_heir": Kind(operators.delete_heir, stores=("local", "etcd", "zookeeper"), weight=2),
 }

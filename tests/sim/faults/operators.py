@@ -129,3 +129,14 @@ def deaf_heir(fleet: Fleet, strike: Strike) -> None:
         fleet.disturb([leader], for_s)
         fleet.world.after(fleet.plan.timing.ttl_s * strike.dose, leader.kill)
         fleet.world.after(for_s, leader.start)
+
+
+def delete_heir(fleet: Fleet, strike: Strike) -> None:
+    """An operator deletes the entry of the next in the queue, and a moment later the leader gives up: somebody else is next."""
+    election = fleet.election(strike)
+    entries = fleet.cluster.entries[election]
+    leader = next((host for host in fleet.hosts if len(entries) > 1 and fleet.holds(host, entries[0].sid)), None)
+    if leader is not None:
+        fleet.note(strike, election, entries[1].name, entries[1].token)
+        fleet.take_away(election, [entries[1]])
+        fleet.world.after(0.02 * strike.dose, _resign, fleet, strike, leader, 2.0)

@@ -10,12 +10,13 @@ from leaderd.election.commands import OpenSession, Renew
 from leaderd.election.events import Renewed, RenewFailed, SessionFailed, SessionGone, SessionOpened
 from tests.sim.stores.cluster import Respond, SimSession, StoreNode
 from tests.sim.stores.driver import LOST, NO_SESSION, SILENT, STALE, asked
-from tests.sim.stores.queue import Owned, QueueCluster, QueueDriver
+from tests.sim.stores.queue import Owned
+from tests.sim.stores.ready import ReadyCluster, ReadyDriver
 
 ELECTION_S = 1.0
 
 
-class EtcdServer(QueueCluster):
+class EtcdServer(ReadyCluster):
     """Three members with the default election timeout."""
 
     kind = "etcd"
@@ -89,7 +90,7 @@ class EtcdServer(QueueCluster):
         super().pause(node, for_s)
 
 
-class EtcdDriver(QueueDriver):
+class EtcdDriver(ReadyDriver):
     """KeepAlive, then a linearizable check; both of one raft term."""
 
     kind = "etcd"

@@ -67,13 +67,13 @@ class QueueCluster(Cluster):
         self.commit(node, look, respond)
 
     def op_claim(self, node: StoreNode, sid: int, election: str, token: int, mark: int, respond: Respond) -> None:
-        """If our entry lives and the mark is as expected, raise it: True; False without the entry; the mark if it moved."""
+        """If our entry lives and the mark is as expected, or ours, raise it: True; False without entry; the mark if it moved."""
 
         def change() -> bool | int:
             entry = self.find(election, sid)
             if entry is None or entry.token != token:
                 return False
-            if self.marks[election] != mark:
+            if self.marks[election] not in {mark, token}:
                 return self.marks[election] + 2
             self.marks[election] = token
             self.next_revision()

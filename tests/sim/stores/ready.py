@@ -1,0 +1,145 @@
+"""The next in line raises the mark while it waits, and then goes by one stream: its own entry's fate and the leader's, in order.
+
+A stream is told anew from where it broke: what was not delivered comes with what is, in order, but as late as the network likes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from leaderd.election.commands import Claim, Stand, Withdraw
+from leaderd.election.events import Claimed, Elected
+from tests.sim.stores.cluster import Respond, StoreNode
+from tests.sim.stores.driver import LOST
+from tests.sim.stores.queue import QueueCluster, QueueDriver, Slot
+
+OWN, OLDER, MARK = "own", "older", "mark"
+
+
+class ReadyCluster(QueueCluster):
+    """A queue whose store can tell of several entries in one order."""
+
+    def op_get_ready(
+        self, node: StoreNode, sid: int, election: str, token: int, tell: Callable[[str], None], respond: Respond
+    ) -> None:
+        """If only the leader is before us, and the mark is its token, raise it to ours, and tell in order of both entries."""
+
+        def change() -> bool:
+            first, own = (*self.entries[election][:2], None, None)[:2]
+            if first is None or own is None or (own.sid, own.token) != (sid, token) or self.marks[election] != first.token:
+                return False
+            self.marks[election] = token
+            self.next_revision()
+            own.watchers.append(partial(tell, OWN))
+            first.watchers.append(partial(tell, OLDER))
+            self.mark_watchers[election] = [partial(tell, MARK)]
+            return True
+
+        self.commit(node, change, respond)
+
+    def op_raise(self, node: StoreNode, election: str, mark: int, respond: Respond) -> None:
+        """Whoever is ready hears of it."""
+
+        def told(result: Any) -> None:
+            for tell in self.mark_watchers.pop(election, []):
+                tell()
+            respond(result)
+
+        super().op_raise(node, election, mark, told)
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.mark_watchers: dict[str, list[Callable[[], None]]] = {}
+
+
+class ReadyDriver(QueueDriver):
+    """Gets ready under a leader that has claimed; a turn that comes in order is claimed without asking."""
+
+    cluster: ReadyCluster
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._ready: dict[str, Readiness] = {}
+
+    def stand(self, command: Stand) -> None:
+        """A new standing has nothing proven."""
+        self._ready.pop(command.election, None)
+        super().stand(command)
+
+    def withdraw(self, command: Withdraw) -> None:
+        """Nor has one that is over."""
+        self._ready.pop(command.election, None)
+        super().withdraw(command)
+
+    def claim(self, command: Claim) -> None:
+        """At once if ready."""
+        ready, slot = self._ready.pop(command.election, None), self.slots.get(command.election)
+        if ready is not None and ready.proven and ready.slot is slot and slot.epoch == command.epoch:
+            claimed = Claimed(command.epoch, command.election, command.token, ready.sent_at_s)
+            self.host.timer(self.process, 0.0, self.emit, claimed)
+        else:
+            super().claim(command)
+
+    def _looked(self, slot: Slot, turn: int, result: Any) -> None:
+        super()._looked(slot, turn, result)
+        if self.current(slot) and isinstance(result, tuple) and result[0] == 1 and slot.election not in self._ready:
+            ready = self._ready[slot.election] = Readiness(self, slot, result[3], self.now_s())
+            assert slot.token is not None
+            raised = partial(self._raised, ready)
+            self.call(self.cluster.op_get_ready, slot.sid, slot.election, slot.token, ready.tell, done=raised)
+
+    def _raised(self, ready: Readiness, result: Any) -> None:
+        ready.raised = result is True
+        if result is LOST or result is False:
+            self._drop(ready)  # tried again at the next look
+        else:
+            ready.go_on()
+
+    def _drop(self, ready: Readiness) -> None:
+        if self._ready.get(ready.slot.election) is ready:
+            del self._ready[ready.slot.election]
+
+    def happened(self, ready: Readiness, what: str) -> None:
+        """The next thing that the stream tells."""
+        if self._ready.get(ready.slot.election) is not ready or not self.current(ready.slot):
+            return
+        if what == OLDER:
+            ready.proven = True
+            if not ready.slot.elected:
+                ready.slot.elected = True
+                self.emit(Elected(ready.slot.epoch, ready.slot.election, ready.slot.token or 0, ready.mark))
+        else:
+            self._drop(ready)
+            self.look(ready.slot)
+
+
+class Readiness:
+    """Of one standing."""
+
+    def __init__(self, driver: ReadyDriver, slot: Slot, mark: int, sent_at_s: float) -> None:
+        self.slot = slot
+        self.mark = mark
+        self.sent_at_s = sent_at_s
+        self.raised = False
+        self.proven = False
+        self._driver = driver
+        self._happened: list[str] = []
+        self._told = 0
+        self._due = 0
+
+    def tell(self, what: str) -> None:
+        """Called at the store: something happened. A message brings everything up to it."""
+        self._happened.append(what)
+        self._driver.watcher(partial(self._heard, len(self._happened)))()
+
+    def _heard(self, number: int) -> None:
+        self._due = max(self._due, number)
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Take what has arrived, once the answer has."""
+        while self.raised and self._told < self._due:
+            self._told += 1
+            self._driver.happened(self, self._happened[self._told - 1])
