@@ -24,6 +24,8 @@ from leaderd.stores.etcd.wire import Found, Get, KeyValue, Txn, WatchEvent, Wire
 if TYPE_CHECKING:
     from leaderd.stores.etcd.session import Session
 
+_SETTLE_S = 0.05
+
 
 class Queue:
     """Our part in one election, in one session. `token` is that of our entry while we have one."""
@@ -93,8 +95,6 @@ class Queue:
             # Safety: see test_a_turn_that_came_in_another_order_is_claimed
             if ready is not None and ready.proven and token == self.token:
                 session.emit(Claimed(session.epoch, election, token, ready.sent_at_s))
-                self._end_readiness()
-                session.spawn(self._list())
                 return
             sent_at_s = session.now_s()
             try:
@@ -133,7 +133,7 @@ class Queue:
         if not older.entries:
             self._elected = True
             self._session.emit(Elected(self._session.epoch, self.place.election, self.token, self._mark))
-            self._predecessor.stop()  # after: a hand-over waits for nothing that can be done later
+            self._session.spawn(self._settle(self.token))
             return
         strange = next((why for kv in older.entries if (why := tx.foreign(self.place, kv))), None)
         if strange is not None:
@@ -262,8 +262,18 @@ class Queue:
         assert isinstance(found, Found)
         return tx.older_in(found, reply.header.revision)
 
+    async def _settle(self, token: int) -> None:
+        """What being first leaves to be done: not in the way of a hand-over, but a moment later."""
+        await asyncio.sleep(_SETTLE_S)
+        if self.token != token:
+            return
+        self._predecessor.stop()
+        listed = self._ready is None or not self._ready.proven  # a claim that is sent shows the queue
+        self._end_readiness()
+        if not listed:
+            await self._list()
+
     async def _list(self) -> None:
-        """Show the queue as it is now."""
         try:
             reply = await self._session.txn(Txn((), (tx.get_queue(self.place),)), repeatable=True)
         except WireError:
