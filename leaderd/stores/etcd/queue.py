@@ -123,6 +123,14 @@ class Queue:
             problem = await self._delete(token)
             session.emit(Withdrawn(session.epoch, election, problem))
 
+    async def raise_mark(self, mark: int) -> None:
+        """Carry out `RaiseMark`: before the withdrawal that follows it, so that whoever is next meets the mark."""
+        async with self._one_at_a_time:
+            try:
+                await self._session.txn(tx.raise_mark(self.place, mark), repeatable=True)
+            except WireError:
+                pass  # best effort, by contract; the candidate that needs the mark tries again
+
     # ---- what the store shows
 
     def observe(self, older: Older) -> None:
@@ -284,9 +292,12 @@ class Queue:
 
     def _get_ready(self, token: int, leader: KeyValue) -> None:
         if self._ready is None:
-            self._ready = Readiness(self._session, self.place, token, leader, self._mark_seen)
-        if self._ready.wanting:
-            self._session.spawn(self._raise_mark(self._ready))
+            self._ready = Readiness(self._session, self.place, token, leader, self._readiness_begun, self._mark_seen)
+        elif self._ready.wanting:
+            self._readiness_begun(self._ready)
+
+    def _readiness_begun(self, ready: Readiness) -> None:
+        self._session.spawn(self._raise_mark(ready))
 
     def _mark_seen(self, mark: int) -> None:
         self._mark = max(self._mark, mark)

@@ -9,8 +9,9 @@ an entry that is ready this is known when the leader's entry goes:
   one ended (etcd.io/docs: "Watch APIs", ordered, reliable, atomic). Between two watches there is no order: a watch on the leader's
   key alone proves nothing about ours, and then a claim is sent;
 - nobody can come to stand before us, for entries are created at ever higher revisions;
-- the mark is watched from there on, and any word of it ends the readiness. (Who raises a mark stands first and refuses to lead;
-  nobody is ready behind one who has not claimed. So such a word is of a request that was delayed until after the leader's claim.)
+- the mark was watched all the while, by the same stream, and any word of it ends the readiness. (Who raises a mark stands first,
+  refuses to lead, and leaves when it has raised it; nobody is ready behind one who has not claimed. So such a word is of a request
+  whose answer was lost, and which came through after the leader's claim.)
 
 How long the lease lives is not concluded from any of this: the deadline counts from the last renewal, as ever. If our lease has
 expired in the meantime, then that deadline has passed, too.
@@ -33,17 +34,26 @@ _TRIES = 3
 
 
 class Readiness:
-    """Of one entry, under one leader. `on_mark` is told of a mark that somebody else has raised."""
+    """Of one entry, under one leader. `on_begun` is called when `raise_mark` may be, `on_mark` with a mark that somebody raised."""
 
-    def __init__(self, session: Session, place: Place, token: int, leader: KeyValue, on_mark: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        session: Session,
+        place: Place,
+        token: int,
+        leader: KeyValue,
+        on_begun: Callable[[Readiness], None],
+        on_mark: Callable[[int], None],
+    ) -> None:
         self._session = session
         self._place = place
         self._token = token
         self._leader = leader
+        self._on_begun = on_begun
         self._on_mark = on_mark
         self._tries = 0
-        self._raised = False
-        self._watch: int | None = None
+        self._watching = self._raised = False
+        self._watch: int | None = session.watcher.add_fresh(place.mark, self)
         self.proven = False
         """Whether the mark is our token, and the leader has gone, and ours had not when it did."""
         self.sent_at_s = 0.0
@@ -51,7 +61,7 @@ class Readiness:
     @property
     def wanting(self) -> bool:
         """Whether to try (again)."""
-        return not self._raised and self._tries < _TRIES
+        return self._watching and not self._raised and self._tries < _TRIES
 
     async def raise_mark(self) -> None:
         """Try to raise the mark. That fails until the leader has raised it to its own token."""
@@ -64,9 +74,10 @@ class Readiness:
             reply = await self._session.txn(txn, repeatable=False)
         except WireError:
             return  # the next renewal shows the queue again; not ready, we claim when we are first
-        if reply.succeeded and self._tries <= _TRIES:
+        if reply.succeeded and self._watching:
             self._raised, self.sent_at_s = True, sent_at_s
-            self._watch = self._session.watcher.add(self._place.mark, reply.header.revision + 1, self)
+        elif not self.wanting:
+            self.end()
 
     def leader_gone(self) -> None:
         """The watch over both keys told of the leader's deletion, and of none of ours."""
@@ -74,17 +85,27 @@ class Readiness:
 
     def end(self) -> None:
         """Nothing is proven by this any more, nor will be."""
-        self._raised = self.proven = False
-        self._tries = _TRIES + 1
+        self._watching = self._raised = self.proven = False
         if self._watch is not None:
             self._session.watcher.drop(self._watch)
             self._watch = None
 
     # ---- the watch on the mark
 
+    def begun(self) -> None:
+        """It stands."""
+        self._watching = True
+        self._on_begun(self)
+
     def changed(self, event: WatchEvent) -> None:
-        """Somebody wrote the mark."""
+        """The mark was written: by us, if it is our token; by the leader's claim, if it is the leader's."""
         mark = None if event.deleted else tx.parse_mark(event.kv.value)
+        if mark == self._token or not self._watching:
+            return
+        if mark == self._leader.create_revision and not self._raised:
+            self._on_begun(self)
+            return
+        # Safety: see test_a_mark_that_is_written_ends_it
         self.end()
         if mark is not None:
             self._on_mark(mark)

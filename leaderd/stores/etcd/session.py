@@ -118,7 +118,7 @@ class Session:
         if isinstance(command, Renew):
             self.spawn(self._renewal.renew(command.entries))
         elif isinstance(command, RaiseMark):
-            self.spawn(self._raise_mark(command))
+            self.spawn(self.queue(command.election).raise_mark(command.mark))
         elif self._gone is not None and isinstance(command, Stand):
             self.spawn(self._answer(StandFailed(self.epoch, command.election, self._gone)))
         elif self._gone is not None and isinstance(command, Claim):
@@ -191,12 +191,6 @@ class Session:
         reply = await wire.lease_time_to_live(self.lease, token, self._client.timeout_s)
         self.check_cluster(reply.header, wire)
         return reply
-
-    async def _raise_mark(self, command: RaiseMark) -> None:
-        try:
-            await self.txn(tx.raise_mark(tx.place_of(self.path, command.election), command.mark), repeatable=True)
-        except WireError:
-            pass  # best effort, by contract; the candidate that needs the mark tries again
 
     async def _answer(self, event: Event) -> None:
         self.emit(event)

@@ -34,6 +34,13 @@ class Listener(Protocol):
         """Changes may have been missed: the watch has ended, read again."""
 
 
+class FreshListener(Listener, Protocol):
+    """Who wants to hear of changes as they happen, without one of the past."""
+
+    def begun(self) -> None:
+        """From now on every change is told, before those of other keys that happen after it."""
+
+
 @dataclass(slots=True)
 class _Watch:
     key: bytes
@@ -41,6 +48,7 @@ class _Watch:
     deletes_only: bool
     range_end: bytes
     listener: Listener
+    fresh: FreshListener | None = None
 
 
 class Watcher:
@@ -61,8 +69,19 @@ class Watcher:
         self, key: bytes, start_revision: int, listener: Listener, *, deletes_only: bool = False, range_end: bytes = b""
     ) -> int:
         """Watch `key`, or the range up to `range_end`, from `start_revision` on (0: from now on); returns the watch's number."""
+        return self._start(_Watch(key, start_revision, deletes_only, range_end, listener))
+
+    def add_fresh(self, key: bytes, listener: FreshListener) -> int:
+        """Watch `key` from now on, and only as long as this stream lasts; returns the watch's number.
+
+        A server tells a stream of changes as they are made (etcd: server/storage/mvcc/watchable_store.go, `notify`), but lets
+        watches that begin in the past catch up one by one, up to 100 ms later. One that begins now is never late.
+        """
+        return self._start(_Watch(key, 0, False, b"", listener, listener))
+
+    def _start(self, watch: _Watch) -> int:
         number = next(self._ids)
-        self._watches[number] = watch = _Watch(key, start_revision, deletes_only, range_end, listener)
+        self._watches[number] = watch
         if self._stream is not None:
             self._stream.send(_create(number, watch))
         self._some.set()
@@ -116,6 +135,12 @@ class Watcher:
             if self._stream is not None:
                 self._stream.cancel()
                 self._stream = None
+            self._end_fresh()
+
+    def _end_fresh(self) -> None:
+        for number, watch in [(number, watch) for number, watch in self._watches.items() if watch.fresh is not None]:
+            del self._watches[number]
+            watch.listener.missed()
 
     async def _open(self, stream: WatchStream) -> None:
         """Ask for every watch and wait for the first word. A stream that says nothing within a call's deadline is broken."""
@@ -155,6 +180,8 @@ class Watcher:
         elif not message.created or watch.start_revision == 0:
             # A progress notice, or a watch "from now on" that has learnt when now is.
             watch.start_revision = max(watch.start_revision, message.header.revision + 1)
+            if message.created and watch.fresh is not None:
+                watch.fresh.begun()
 
 
 def _create(number: int, watch: _Watch) -> WatchCreate:
