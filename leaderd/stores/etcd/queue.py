@@ -150,8 +150,9 @@ class Queue:
         next_in_line = older.complete and len(older.entries) == 1
         if self._predecessor.watch(older.entries[0], older.revision, next_in_line):
             self._end_readiness()
-        if next_in_line:
-            self._get_ready(self.token, older.entries[0])
+            if next_in_line:
+                leader, begun = older.entries[0], self._readiness_begun
+                self._ready = Readiness(self._session, self.place, self.token, leader, begun, self._mark_seen)
 
     def older_deleted(self, kv: KeyValue, in_order: bool) -> None:
         """The entry watched is gone: the next older one is our predecessor now, and with none left we are first."""
@@ -289,12 +290,6 @@ class Queue:
         queue = reply.results[0]
         assert isinstance(queue, Found)
         self._session.roster.saw(self.place, queue)
-
-    def _get_ready(self, token: int, leader: KeyValue) -> None:
-        if self._ready is None:
-            self._ready = Readiness(self._session, self.place, token, leader, self._readiness_begun, self._mark_seen)
-        elif self._ready.wanting:
-            self._readiness_begun(self._ready)
 
     def _readiness_begun(self, ready: Readiness) -> None:
         self._session.spawn(self._raise_mark(ready))

@@ -29,9 +29,6 @@ from leaderd.stores.etcd.wire import KeyValue, WatchEvent, WireError
 if TYPE_CHECKING:
     from leaderd.stores.etcd.session import Session
 
-_TRIES = 3
-"""How often, once a renewal, to try under one leader: one of another make never raises the mark."""
-
 
 class Readiness:
     """Of one entry, under one leader. `on_begun` is called when `raise_mark` may be, `on_mark` with a mark that somebody raised."""
@@ -51,33 +48,24 @@ class Readiness:
         self._leader = leader
         self._on_begun = on_begun
         self._on_mark = on_mark
-        self._tries = 0
         self._watching = self._raised = False
         self._watch: int | None = session.watcher.add_fresh(place.mark, self)
         self.proven = False
         """Whether the mark is our token, and the leader has gone, and ours had not when it did."""
         self.sent_at_s = 0.0
 
-    @property
-    def wanting(self) -> bool:
-        """Whether to try (again)."""
-        return self._watching and not self._raised and self._tries < _TRIES
-
     async def raise_mark(self) -> None:
-        """Try to raise the mark. That fails until the leader has raised it to its own token."""
-        if not self.wanting:
+        """Try to raise the mark. That fails until the leader has raised it to its own token, which the watch on the mark tells."""
+        if not self._watching or self._raised:
             return
-        self._tries += 1
         sent_at_s = self._session.now_s()
         txn = tx.get_ready(self._place, self._session.lease, self._token, self._leader)
         try:
             reply = await self._session.txn(txn, repeatable=False)
         except WireError:
-            return  # the next renewal shows the queue again; not ready, we claim when we are first
+            return  # not ready, we claim when we are first
         if reply.succeeded and self._watching:
             self._raised, self.sent_at_s = True, sent_at_s
-        elif not self.wanting:
-            self.end()
 
     def leader_gone(self) -> None:
         """The watch over both keys told of the leader's deletion, and of none of ours."""
