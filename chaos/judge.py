@@ -182,9 +182,11 @@ def _moves(run: Run, scenario: Scenario) -> list[Check]:
     wanted = scenario.expect.moves
     if wanted is None:
         return []
+    least, most = (wanted, wanted) if isinstance(wanted, int) else wanted
     moves = len(_tokens(run)) - 1
-    word = PASS if moves == wanted else FAIL
-    return [Check("no-needless-move", word, f"{moves} new terms, expected {wanted}")]
+    word = PASS if least <= moves <= most else FAIL
+    expected = f"{least}" if least == most else f"{least} to {most}"
+    return [Check("no-needless-move", word, f"{moves} new terms, expected {expected}")]
 
 
 def _failover(run: Run) -> Check:

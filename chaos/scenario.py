@@ -69,12 +69,13 @@ Step = Inject | Heal | Hold | AwaitLeader | AwaitNobody
 
 
 class Expect(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What must hold besides safety, which always must. `moves`: how many new terms the faults may cause, None for any number.
+    """What must hold besides safety, which always must. `moves`: how many new terms the faults cause, or between how many, None for
+    any number.
 
     `stale_unfenced`: the run is a negative control, so the resource without a fence must have taken a stale write.
     """
 
-    moves: int | None = None
+    moves: int | tuple[int, int] | None = None
     recovers_within: Span = "1bound"
     stale_unfenced: bool = False
 

@@ -82,6 +82,8 @@ def without(kind, **also):
         ([*GOOD[:-1], yes("c3", 9, 7.0, 7.3), GOOD[-1]], None, "tokens-increase", "FAIL"),  # another's token
         ([*GOOD[:-1], write("fenced", 5, 7.0), GOOD[-1]], None, "no-stale-write", "FAIL"),
         (GOOD, Expect(moves=0), "no-needless-move", "FAIL"),
+        (GOOD, Expect(moves=(2, 3)), "no-needless-move", "FAIL"),
+        (GOOD, Expect(moves=(1, 2)), "no-needless-move", "PASS"),
         ([*GOOD[:-1], {"kind": "missed", "at_ns": S, "text": "in vain"}, GOOD[-1]], None, "failover-within", "FAIL"),
         ([line for line in GOOD if line["at_ns"] < 6 * S or line["kind"] != "poll"], None, "recovers", "FAIL"),
         (without("step"), None, "recovers", "UNKNOWN"),

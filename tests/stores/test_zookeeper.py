@@ -274,12 +274,19 @@ async def test_nobody_but_the_next_in_line_is_woken(place: Place) -> None:
         await one.renew(*one.entries())  # and look who is there
         await one.expect(QueueSeen)
     before = [one.store.traffic.requests for one in several]
+    while (now := await _requests_after(place, several, 0.2)) != before:
+        before = now
     several[0].submit(Withdraw(1, "e", first.token))
     await several[1].win()
     await place.pause(0.3)
     asked = [one.store.traffic.requests - then for one, then in zip(several, before, strict=True)]
     assert asked[3:] == [0, 0, 0], asked
     assert asked[1] == 2, "the claim, and a look afterwards"
+
+
+async def _requests_after(place: Place, several: list[Candidate], pause_s: float) -> list[int]:
+    await place.pause(pause_s)
+    return [one.store.traffic.requests for one in several]
 
 
 async def _watchers_are(place: Place, several: list[Candidate]) -> bool:
