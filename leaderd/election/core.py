@@ -131,14 +131,14 @@ class Core:
 
     def snapshot(self, now_s: float) -> Snapshot:
         """Everything that can be seen at `now_s`, as one immutable value."""
-        silent = self.session.silent(now_s)
+        silence = self.session.silence(now_s)
         for election in self.elections.values():
-            view = election.view(self._resting(election), silent, self.config.instance)
+            view = election.view(self._resting(election), silence, self.config.instance)
             self._views[election.name] = self._indexed(view, now_s)
         return Snapshot(
             instance=self.config.instance,
             elections=dict(self._views),
-            connected=self.session.live and not silent,
+            connected=self.session.live and silence is None,
             session_live=self.session.live,
             problem=self.session.problem,
             session_ttl_s=self.session.ttl_s if self.session.live else None,

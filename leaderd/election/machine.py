@@ -210,17 +210,17 @@ class Election:
             case _:
                 return math.inf
 
-    def view(self, resting: State, silent: bool, instance: str) -> ElectionView:
-        """What can be seen of this election, except the index, which the core counts."""
+    def view(self, resting: State, silence: Reason | None, instance: str) -> ElectionView:
+        """What can be seen of this election, except the index, which the core counts. `silence`: why the store confirms nothing."""
         leading = self.term is not None
         return ElectionView(
             name=self.name,
             phase=self.phase,
             resting=resting,
-            reason=Reason.STORE_SILENT if leading and silent and self.reason is Reason.LEASE_HELD else self.reason,
+            reason=silence if leading and silence is not None and self.reason is Reason.LEASE_HELD else self.reason,
             detail=self.detail,
             term=self.term,
-            silent=silent,
+            silent=silence is not None,
             leader=instance if leading else self.leader,
             contenders=self.contenders,
             led=self.led or leading,

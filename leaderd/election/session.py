@@ -19,6 +19,9 @@ from leaderd.election.events import Renewed, RenewFailed, SessionOpened
 from leaderd.election.problems import Outcome, Problem, Reason
 from leaderd.election.timing import StoreRule, Timing
 
+_REFUSALS = frozenset({Reason.AUTH_FAILED, Reason.PERMISSION_DENIED, Reason.WRONG_PROTOCOL, Reason.STORE_ERROR})
+"""What a store that does not confirm may say instead of nothing: it is not silent then, and somebody has something to mend."""
+
 
 class SessionPhase(StrEnum):
     """Where the daemon stands with its session."""
@@ -74,10 +77,12 @@ class Session:
         """Seconds between two renewals under the granted ttl."""
         return self.timing.renewal_period_s(self.rule, self.ttl_s)
 
-    def silent(self, now_s: float) -> bool:
-        """Whether the store owes us an answer: a renewal failed, or is out for longer than a period."""
+    def silence(self, now_s: float) -> Reason | None:
+        """Why the store confirms nothing, if that is so: a renewal failed, or is out for longer than a period."""
         overdue = self.asked is not None and now_s >= self.asked_at_s + self.period_s
-        return self.failing or overdue or not self.connected
+        if not (self.failing or overdue or not self.connected):
+            return None
+        return self.problem.reason if self.problem is not None and self.problem.reason in _REFUSALS else Reason.STORE_SILENT
 
     def open(self, now_s: float) -> list[Command]:
         """Open a session if none is open or opening and the back-off has passed."""

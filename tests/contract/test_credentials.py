@@ -12,7 +12,7 @@ import pytest
 
 import testbed
 from leaderd.election.commands import OpenSession, Renew, Stand
-from leaderd.election.events import Event, Queued, Renewed, RenewFailed, SessionFailed, SessionOpened, StandFailed
+from leaderd.election.events import Disconnected, Event, Queued, Renewed, RenewFailed, SessionFailed, SessionOpened, StandFailed
 from leaderd.election.problems import Problem, Reason
 from leaderd.stores.address import Credentials, parse_address
 from tests.contract.harness import Bench, Candidate
@@ -162,3 +162,25 @@ async def test_a_secret_revoked_while_leading_and_then_replaced(bench: Bench, gu
     renewed = await one.renew(*one.entries())
     assert renewed.owned == {"e"}, "the file was read anew after the refusal"
     assert_clean(one, token, guarded.good)
+
+
+async def test_a_permission_revoked_while_leading_and_then_given_back(bench: Bench, guarded: Guarded, tmp_path: Path) -> None:
+    if guarded.kind != "etcd":
+        pytest.skip("Consul's permissions are those of a token: see the case above")
+    one, _ = await candidate(bench, guarded, guarded.good, tmp_path)
+    assert await try_to_stand(one) is None
+    await one.win()
+    await asyncio.to_thread(guarded.cluster.ctl, "role", "revoke-permission", "--prefix", "leaderd-role", "allowed/")
+    try:
+        one.forget()
+        one.submit(Renew(one.epoch, one.entries()))
+        failed = await one.expect(RenewFailed)
+        assert failed.problem.reason is Reason.PERMISSION_DENIED
+        assert one.find(Renewed) is None
+        assert one.find(Disconnected) is None, "it answers"
+    finally:
+        await asyncio.to_thread(
+            guarded.cluster.ctl, "role", "grant-permission", "--prefix", "leaderd-role", "readwrite", "allowed/"
+        )
+    renewed = await one.renew(*one.entries())
+    assert renewed.owned == {"e"}

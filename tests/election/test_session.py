@@ -18,7 +18,7 @@ from leaderd.election.events import (
     Started,
     TimeReached,
 )
-from leaderd.election.problems import Reason
+from leaderd.election.problems import Outcome, Problem, Reason
 from leaderd.election.state import State
 from leaderd.election.timing import Timing
 from tests.election.playbook import DOWN, GONE, LOST, VALID_S, Playbook
@@ -107,6 +107,28 @@ def test_at_most_one_renewal_is_outstanding_however_long_it_takes() -> None:
 
 def _end(epoch: int) -> list[object]:
     return [CloseSession(epoch)]
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        (Reason.PERMISSION_DENIED, Reason.PERMISSION_DENIED),
+        (Reason.AUTH_FAILED, Reason.AUTH_FAILED),
+        (Reason.WRONG_PROTOCOL, Reason.WRONG_PROTOCOL),
+        (Reason.STORE_ERROR, Reason.STORE_ERROR),
+        (Reason.STORE_UNREACHABLE, Reason.STORE_SILENT),
+        (Reason.STALE_STORE_NODE, Reason.STORE_SILENT),
+    ],
+)
+def test_a_store_that_refuses_to_renew_is_not_called_silent(said: Reason, shown: Reason) -> None:
+    play = Playbook().led()
+    play.wake()
+    play.tell(RenewFailed(1, play.now_s, Problem(Outcome.FAILED, said, "said so")))
+    assert play.state() is State.SUSPENDED
+    assert play.view().reason is shown
+    play.wake()
+    play.tell(Renewed(1, play.now_s, 10.0, frozenset({"jobs"})))
+    assert play.view().reason is Reason.LEASE_HELD
 
 
 def test_a_failed_renewal_is_tried_again_soon_and_shortens_nothing() -> None:
