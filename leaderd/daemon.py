@@ -28,6 +28,7 @@ from leaderd.election.core import Core, CoreConfig
 from leaderd.election.events import DrainRequested, ReleaseForced, Started, TimeReached
 from leaderd.errors import EXIT_CONFIG, EXIT_INTERNAL, EXIT_OK, Fatal
 from leaderd.hooks import Hooks, HookSet, hook_bound_s, parse_hook
+from leaderd.journal import Journal
 from leaderd.metrics import Metrics
 from leaderd.observing import Afterwards
 from leaderd.runner import Runner
@@ -86,7 +87,8 @@ class Daemon:
         metrics = Metrics(self._board, self._clock, self._last_answer_s, lambda: self._timer.worst_late_s)
         hooks = HookSet(**{name: parse_hook(words) for name, words in config.hooks.items()})
         self._hooks = Hooks(hooks, hook_bound_s(config.timing.ttl_s), _say)
-        observing = (transitions, metrics, self._hooks) if config.hooks else (transitions, metrics)
+        self._journal = Journal(self._clock.wall_s)
+        observing = (transitions, metrics, self._journal, *((self._hooks,) if config.hooks else ()))
         observers = (Afterwards(observing, lambda error: self._runner.crash(error)),)
         self._runner = Runner(self._core, self._store, self._board, self._clock, self._timer.arm, self._on_crash, observers)
         self._store.on_crash = self._runner.crash

@@ -1,0 +1,161 @@
+"""Why: a cause beside each effect, in words, and nothing twice."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from leaderd.election.events import Contender
+from leaderd.election.problems import Outcome, Problem, Reason
+from leaderd.election.state import ElectionView, Phase, Snapshot, State, Term
+from leaderd.journal import KEPT, Journal
+
+NOON_S = 1_795_780_800.0  # 2026-11-27T12:00:00Z
+LEADING = ElectionView("jobs", Phase.LEADING, State.LEADER, Reason.LEASE_HELD, term=Term(41, 0.0, 10.0), led=True, leader="pod-a")
+QUEUE = (Contender("pod-b", False, 42), Contender("pod-a", True, 43))
+FOLLOWING = ElectionView("jobs", Phase.QUEUED, State.FOLLOWER, Reason.IN_QUEUE, leader="pod-b", led=True, contenders=QUEUE)
+
+
+class Scene:
+    """A journal, and time that stands still unless told otherwise. Boot second 0 is noon."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+        self.journal = Journal(lambda: NOON_S + self.now_s)
+        self.shown = Snapshot("pod-a", {}, connected=True)
+
+    def show(self, at_s: float, view: ElectionView, **changes: object) -> None:
+        self.now_s = at_s
+        old, self.shown = self.shown, replace(self.shown, elections={view.name: view}, **changes)
+        self.journal.published(old, self.shown, at_s)
+
+    def summary(self, at_s: float | None = None) -> str:
+        self.now_s = self.now_s if at_s is None else at_s
+        return self.journal.why("jobs", self.shown, self.now_s).summary
+
+    def texts(self) -> list[str]:
+        return [entry.text for entry in self.journal.why("jobs", self.shown, self.now_s).entries]
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return Scene()
+
+
+def trouble(detail: str) -> Problem:
+    return Problem(Outcome.UNKNOWN, Reason.STORE_UNREACHABLE, detail)
+
+
+def test_lost_to_silence_and_who_took_over(scene):
+    scene.show(0.0, LEADING, last_confirmed_s=0.0)
+    for second in (3.0, 5.0, 7.0):
+        scene.show(second, replace(LEADING, silent=True), problem=trouble("etcd-1:2379 did not answer within 1.7 s"))
+    scene.show(10.0, replace(LEADING, term=None, resting=State.UNKNOWN, reason=Reason.LEASE_EXPIRED), connected=False)
+    silence = "no quorum answer since 12:00:00Z (etcd-1:2379 did not answer within 1.7 s x3)"
+    assert scene.summary() == f"lost at 12:00:10Z: {silence}; {silence}: it is not known who leads"
+    scene.show(12.0, FOLLOWING, connected=True, problem=None, last_confirmed_s=11.9)
+    assert scene.summary() == f"lost at 12:00:10Z: {silence}; pod-b (token 42) took over at 12:00:12Z"
+    assert scene.texts() == [
+        "leads with token 41",
+        "etcd-1:2379 did not answer within 1.7 s",
+        f"in doubt: {silence.replace(' x3', '')}",
+        f"lost: {silence}",
+        "the store answers again",
+        "unknown -> follower: in queue",
+        "pod-b (token 42) leads",
+    ]
+    (counted,) = [entry for entry in scene.journal.why("jobs", scene.shown, 12.0).entries if entry.times > 1]
+    assert (counted.times, counted.at_s, counted.last_s) == (3, NOON_S + 3.0, NOON_S + 7.0)
+
+
+def test_in_doubt_and_confirmed_again(scene):
+    scene.show(0.0, LEADING, last_confirmed_s=0.0)
+    assert scene.summary(1.0) == "pod-a leads since 12:00:00Z with token 41"
+    scene.show(4.0, replace(LEADING, silent=True), problem=trouble("zk-2: connection reset"))
+    doubt = "in doubt: no quorum answer since 12:00:00Z (zk-2: connection reset)"
+    assert scene.summary() == f"pod-a leads since 12:00:00Z with token 41, {doubt}; unless confirmed it ends at 12:00:10Z"
+    scene.show(5.0, replace(LEADING, term=Term(41, 0.0, 15.0)), problem=None, last_confirmed_s=5.0)
+    assert scene.texts()[-2:] == ["the store answers again", "confirmed again"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "detail", "cause"),
+    [
+        (Reason.RESIGNED, "", "an operator had it resign"),
+        (Reason.DRAINING, "", "the daemon was told to stop"),
+        (Reason.PAUSED, "", "an operator paused the election"),
+        (Reason.ENTRY_GONE, "our key p/jobs/1f was deleted by somebody else", "our key p/jobs/1f was deleted by somebody else"),
+        (Reason.CLOCK_JUMPED, "", "clock jumped"),
+    ],
+)
+def test_other_ends(scene, reason, detail, cause):
+    scene.show(0.0, LEADING)
+    scene.show(5.0, replace(LEADING, term=None, resting=State.FOLLOWER, reason=reason, detail=detail, leader=None, led=False))
+    assert scene.summary().startswith(f"lost at 12:00:05Z: {cause}; ")
+    assert f"lost: {cause}" in scene.texts()
+
+
+def test_a_follower_that_never_led(scene):
+    scene.show(0.0, FOLLOWING)
+    assert scene.summary() == "pod-b (token 42) leads; this instance is number 2 in the queue"
+
+
+@pytest.mark.parametrize(
+    ("reason", "detail", "says"),
+    [
+        (Reason.CORDONED, "", "an operator took this instance out of the election"),
+        (Reason.STARTING, "", "this daemon has just started"),
+        (Reason.PAUSED, "by ada until 13:00: maintenance", "an operator paused the election (by ada until 13:00: maintenance)"),
+        (Reason.TOKEN_NOT_ABOVE_MARK, "token 7 is not above the high-water mark 9", "token 7 is not above the high-water mark 9"),
+        (Reason.OTHER_LEADER, "", "nobody leads: other leader"),
+    ],
+)
+def test_why_nobody_leads_from_here(scene, reason, detail, says):
+    view = ElectionView("jobs", Phase.OUT, State.FOLLOWER, reason, detail)
+    scene.show(0.0, view)
+    assert scene.summary() == says
+
+
+def test_the_store_was_never_reached(scene):
+    view = ElectionView("jobs", Phase.OUT, State.STARTING, Reason.STORE_UNREACHABLE)
+    scene.show(3.0, view, connected=False, problem=trouble("consul:8500: connection refused"))
+    assert scene.summary() == "no quorum answer yet: it is not known who leads"
+    assert scene.texts() == ["consul:8500: connection refused"]
+
+
+def test_a_new_term_of_ours_right_after_the_old_one(scene):
+    scene.show(0.0, LEADING)
+    scene.show(5.0, replace(LEADING, term=Term(44, 5.0, 20.0)))
+    assert [text.split(":")[0] for text in scene.texts()] == ["leads with token 41", "lost", "leads with token 44"]
+    assert scene.summary() == "pod-a leads since 12:00:05Z with token 44"
+
+
+def test_yesterday_has_a_date(scene):
+    scene.show(0.0, LEADING)
+    assert scene.summary(9.0) == "pod-a leads since 12:00:00Z with token 41"
+    scene.show(5.0, replace(FOLLOWING, reason=Reason.RESIGNED))
+    assert scene.summary(86_400.0).startswith(
+        "lost at 2026-11-27T12:00:05Z: an operator had it resign; pod-b (token 42) took over at"
+    )
+
+
+def test_clock_jumps_and_operators(scene):
+    scene.show(0.0, LEADING)
+    scene.show(1.0, replace(LEADING, term=replace(LEADING.term, doubted=True)), jumps=1)
+    scene.journal.acted("jobs", "ada had pod-a resign")
+    assert "the clock jumped: terms wait for a fresh confirmation" in scene.texts()
+    assert scene.texts()[-1] == "ada had pod-a resign"
+
+
+def test_it_is_bounded(scene):
+    scene.show(0.0, LEADING)
+    for number in range(3 * KEPT):
+        scene.show(1.0, replace(LEADING, silent=True), problem=trouble(f"failure {number}"))
+        scene.journal.acted("jobs", f"action {number}")
+    assert len(scene.texts()) == KEPT
+
+
+def test_an_unknown_election(scene):
+    with pytest.raises(KeyError):
+        scene.journal.why("nope", scene.shown, 0.0)
