@@ -25,6 +25,7 @@ from leaderd.election.events import (
 from leaderd.election.problems import Outcome, Reason
 from leaderd.stores.address import Credentials
 from tests.contract.harness import Bench, Candidate
+from tests.stores.strangers import stranger
 
 ANSWERED_S = 12.0
 """A driver's own bound on any call is about ttl/6 per attempt; opening may try several endpoints and a handshake."""
@@ -117,6 +118,19 @@ async def test_something_else_answers(bench: Bench, greeting: bytes) -> None:
         await one.end()
     finally:
         server.close()
+
+
+@pytest.mark.real("the simulation has no connections, names or files")
+async def test_another_kind_of_store_is_named(bench: Bench) -> None:
+    """ZooKeeper hangs up on what it does not understand; etcd and Consul wait for the end of a line."""
+    bench.needs_network()
+    async with stranger("HTTP" if bench.kind == "zookeeper" else "ZooKeeper") as host:
+        one = await bench.candidate(address=replace(bench.address, hosts=(host,)), open_session=False)
+        failed = await refused_session(one)
+        assert failed.problem.reason is Reason.WRONG_PROTOCOL
+        assert f"{host[0]}:{host[1]}" in failed.problem.detail
+        assert bench.kind in failed.problem.detail
+        await one.end()
 
 
 @pytest.mark.real("the simulation has no connections, names or files")

@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 
 from leaderd.election.problems import Outcome, Reason
-from leaderd.stores.etcd.errors import is_endpoint_at_fault, is_lease_missing, is_token_refused, outcome_of, problem_of, reason_of
+from leaderd.stores.etcd.errors import (
+    is_endpoint_at_fault,
+    is_hung_up,
+    is_lease_missing,
+    is_token_refused,
+    outcome_of,
+    problem_of,
+    reason_of,
+)
 from leaderd.stores.etcd.wire import BAD_REPLY, NO_CREDENTIALS, OTHER_CLUSTER, STALE_MEMBER, WireError
 
 CASES = [
@@ -48,6 +56,16 @@ def test_each_error_has_one_meaning(code: str, text: str, outcome: str, reason: 
     error = WireError(code, text, "h:2379")
     assert (outcome_of(error), reason_of(error)) == (Outcome(outcome), Reason(reason))
     assert is_endpoint_at_fault(error) is move
+
+
+def test_who_hangs_up_is_told_from_who_is_not_there() -> None:
+    taken = [
+        "failed to connect to all addresses; last error: UNAVAILABLE: ipv4:127.0.0.1:1: Socket closed",
+        "Connection reset by peer",
+    ]
+    assert all(is_hung_up(WireError("UNAVAILABLE", text, "h")) for text in taken)
+    assert not is_hung_up(WireError("UNAVAILABLE", "failed to connect: Connection refused", "h"))
+    assert not is_hung_up(WireError("DEADLINE_EXCEEDED", "Deadline Exceeded", "h"))
 
 
 def test_an_unanswered_attempt_outweighs_a_refusal() -> None:

@@ -30,11 +30,12 @@ _TRANSPORT = frozenset({Reason.STORE_UNREACHABLE, Reason.WRONG_PROTOCOL})
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer below 500 that is no refusal: its status, its body (bounded), and `X-Consul-Index` (0 if none)."""
+    """An answer below 500 that is no refusal: its status, its body (bounded), `X-Consul-Index` (0 if none), and whose it is."""
 
     status: int
     body: bytes
     index: int
+    endpoint: str = ""
 
     @property
     def text(self) -> str:
@@ -70,6 +71,8 @@ class Agents:
         self._traffic = traffic
         self._now_s = now_s
         self._current = 0
+        self.hung_up: tuple[tuple[str, int], ...] = ()
+        """The agent that took a connection last and ended it without an answer, if that was what it did."""
         self._token: str | None = None
         self.token_version = 0
         """Counts the changes of the token, the first reading included."""
@@ -223,7 +226,9 @@ class Agents:
         self._busy.add(connection)
         try:
             response = await connection.ask(self._request(endpoint, method, path, body))
+            self.hung_up = ()
         except BrokenError as error:
+            self.hung_up = (self._hosts[at],)
             detail = f"{endpoint} broke the connection: {clean(str(error))}"
             raise failed(Reason.STORE_UNREACHABLE, detail, Outcome.UNKNOWN) from None
         except NotHttpError as error:
@@ -272,7 +277,7 @@ class Agents:
     def _judge(self, endpoint: str, method: str, path: str, response: Response) -> Reply:
         header = response.headers.get(b"x-consul-index", b"")
         index = int(header) if header.isdigit() and len(header) <= 20 else 0
-        reply = Reply(response.status, response.body, index)
+        reply = Reply(response.status, response.body, index, endpoint)
         if 200 <= reply.status < 300 or reply.status in {404, 409}:
             return reply
         text = reply.text.replace(self._token, "...") if self._token else reply.text

@@ -23,6 +23,7 @@ from leaderd.election.problems import Outcome, Problem, Reason
 from leaderd.stores.base import Identity, NowS
 from leaderd.stores.consul import wire
 from leaderd.stores.consul.agents import Agents, CallFailed, Reply, failed
+from leaderd.stores.stranger import explained
 
 WAIT_S = 300.0
 """How long a blocking query waits; an agent allows up to ten minutes."""
@@ -101,7 +102,7 @@ class Session:
                 spawn(self.destroy(made))
                 raise
         except CallFailed as error:
-            self.emit(SessionFailed(self.epoch, error.problem))
+            self.emit(SessionFailed(self.epoch, await explained(error.problem, "consul", self.agents.hung_up)))
             return
         if self.closed:
             await self.destroy(made)
@@ -296,7 +297,7 @@ def following(index: int, now: int) -> int:
 
 def _record(reply: Reply, key: str) -> tuple[wire.Record | None, int]:
     if reply.index <= 0:
-        raise failed(Reason.WRONG_PROTOCOL, f"kv/{key}: an answer without X-Consul-Index", Outcome.UNKNOWN)
+        raise failed(Reason.WRONG_PROTOCOL, f"{reply.endpoint}: kv/{key}: an answer without X-Consul-Index", Outcome.UNKNOWN)
     if reply.status == 404:
         return None, reply.index
     return _expect(reply, lambda body: wire.read_key(body, key), f"kv/{key}"), reply.index
@@ -304,7 +305,7 @@ def _record(reply: Reply, key: str) -> tuple[wire.Record | None, int]:
 
 def _tree(reply: Reply, prefix: str) -> tuple[tuple[wire.Record, ...], int]:
     if reply.index <= 0:
-        raise failed(Reason.WRONG_PROTOCOL, f"kv/{prefix}: an answer without X-Consul-Index", Outcome.UNKNOWN)
+        raise failed(Reason.WRONG_PROTOCOL, f"{reply.endpoint}: kv/{prefix}: an answer without X-Consul-Index", Outcome.UNKNOWN)
     if reply.status == 404:
         return (), reply.index
     return _expect(reply, wire.read_tree, f"kv/{prefix}"), reply.index
@@ -312,8 +313,10 @@ def _tree(reply: Reply, prefix: str) -> tuple[tuple[wire.Record, ...], int]:
 
 def _expect(reply: Reply, read: Callable[[bytes], T], what: str, statuses: frozenset[int] = frozenset({200})) -> T:
     if reply.status not in statuses:
-        raise failed(Reason.WRONG_PROTOCOL, f"{what}: unexpected status {reply.status} {reply.text[:80]}", Outcome.UNKNOWN)
+        detail = f"{reply.endpoint}: {what}: no answer of a Consul agent: status {reply.status} {reply.text[:80]}"
+        raise failed(Reason.WRONG_PROTOCOL, detail, Outcome.UNKNOWN)
     try:
         return read(reply.body)
     except wire.Garbled as error:
-        raise failed(Reason.WRONG_PROTOCOL, f"{what}: not Consul's answer: {error}", Outcome.UNKNOWN) from None
+        detail = f"{reply.endpoint}: {what}: no answer of a Consul agent: {error}"
+        raise failed(Reason.WRONG_PROTOCOL, detail, Outcome.UNKNOWN) from None

@@ -16,9 +16,10 @@ from leaderd.stores.address import Credentials, StoreAddress, Tls
 from leaderd.stores.base import Identity, NowS, Sink, Traffic
 from leaderd.stores.etcd.channel import GrpcWire
 from leaderd.stores.etcd.client import Client
-from leaderd.stores.etcd.errors import problem_of
+from leaderd.stores.etcd.errors import is_hung_up, problem_of
 from leaderd.stores.etcd.session import Session
 from leaderd.stores.etcd.wire import BAD_REPLY, LeaseReply, Wire, WireError
+from leaderd.stores.stranger import explained
 
 _log = logging.getLogger(__name__)
 _SHORTEST_CALL_S = 0.25
@@ -116,9 +117,10 @@ class EtcdStore:
         try:
             granted = await client.call(grant, repeatable=True)
         except WireError as e:
+            problem = await explained(self._opening_problem(e), self.kind, self._reached(e))
             if self._opening == command.epoch:
                 self._opening = None
-                self._emit(SessionFailed(command.epoch, self._opening_problem(e)))
+                self._emit(SessionFailed(command.epoch, problem))
             return
         if self._opening != command.epoch:
             self._farewell(client, granted.lease)
@@ -134,6 +136,11 @@ class EtcdStore:
         if "too large lease TTL" in error.message:
             return Problem(Outcome.FAILED, Reason.TTL_REFUSED, problem_of(error).detail)
         return problem_of(error, "opening a session")
+
+    def _reached(self, error: WireError) -> list[tuple[str, int]]:
+        """Where a connection was taken, if it was."""
+        where = dict(zip(self._address.endpoints(), self._address.hosts, strict=True)).get(error.endpoint)
+        return [where] if where is not None and is_hung_up(error) else []
 
     def _end_session(self) -> None:
         """Close the session and revoke its lease in the background: its entries go at once instead of at the end of the ttl."""

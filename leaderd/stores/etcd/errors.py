@@ -33,6 +33,7 @@ _FOREIGN_TEXTS = (
     "invalid content-type",
     "connect string",
 )
+_HUNG_UP_TEXTS = ("socket closed", "connection reset", "before receiving settings frame")
 _NOT_SENT_TEXTS = ("failed to connect", "errors resolving", "too many requests")
 _TLS_TEXTS = (
     "certificate_verify_failed",
@@ -77,6 +78,12 @@ def is_lease_missing(error: WireError) -> bool:
 def is_token_refused(error: WireError) -> bool:
     """The store refused the token before doing anything; once with a new token is worth a try."""
     return error.code == "UNAUTHENTICATED" or any(text in error.message for text in _TOKEN_REFUSED)
+
+
+def is_hung_up(error: WireError) -> bool:
+    """The connection was taken, and ended or left in silence before a word of HTTP/2 was said: perhaps not by an etcd."""
+    text = error.message.lower()
+    return error.code == "UNAVAILABLE" and any(part in text for part in _HUNG_UP_TEXTS)
 
 
 def is_endpoint_at_fault(error: WireError) -> bool:

@@ -69,6 +69,8 @@ class Handler(SequentialThreadingHandler):  # type: ignore[misc]
         super().__init__()
         self._connect_s = connect_s
         self._tls = tls
+        self.reached: list[tuple[str, int]] = []
+        """The address that took a connection last; may be read from any thread."""
 
     def start(self) -> None:
         """No workers."""
@@ -83,6 +85,7 @@ class Handler(SequentialThreadingHandler):  # type: ignore[misc]
     def create_connection(self, address: Any, hostname: str | None = None, **_: Any) -> Any:
         """A connected socket, through TLS where configured. Raises `OSError`."""
         plain = socket.create_connection(address, self._connect_s)
+        self.reached = [(str(address[0]), int(address[1]))]
         try:
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._tls is None:

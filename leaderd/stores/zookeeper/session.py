@@ -12,6 +12,7 @@ from leaderd.election.commands import Claim, Entry, RaiseMark, Renew, Stand, Wit
 from leaderd.election.events import Connected, Disconnected, Event, Renewed, RenewFailed, SessionFailed, SessionGone, SessionOpened
 from leaderd.election.problems import Outcome, Problem, Reason
 from leaderd.stores.base import NowS
+from leaderd.stores.stranger import explained
 from leaderd.stores.zookeeper import paths, transport
 from leaderd.stores.zookeeper.contest import Contest
 from leaderd.stores.zookeeper.errors import SKIPPED, BadAnswerError, problem_of
@@ -92,7 +93,7 @@ class Session:
             problem = self._ended or self.client.trouble
             if problem is None and isinstance(error, kz.KazooException):
                 problem = problem_of(error, f"opening a session on {', '.join(self.client.endpoints)}")
-            self._ended = problem or self._nobody()
+            self._ended = await explained(problem or self._nobody(), "zookeeper", self.client.reached)
         granted = self.client.granted
         if self._ended is None and granted is None:
             # Safety: see test_kazoo_is_still_as_we_know_it

@@ -58,10 +58,11 @@ class Client:
         password = credentials.password()
         secured = credentials.username is not None and password is not None
         connect_s = max(_MIN_CONNECT_S, ttl_s / 3.0 / max(len(address.hosts), 1))
+        self._handler = Handler(connect_s, tls if address.tls else None)
         self._kazoo = KazooClient(
             hosts=",".join(self.endpoints),
             timeout=ttl_s,
-            handler=Handler(connect_s, tls if address.tls else None),
+            handler=self._handler,
             connection_retry={"max_tries": -1, "delay": 0.05, "backoff": 2, "max_delay": 0.4, "ignore_expire": False},
             command_retry={"max_tries": 0},
             auth_data=[("digest", f"{credentials.username}:{password}")] if secured else None,
@@ -77,6 +78,11 @@ class Client:
     def granted(self) -> Granted | None:
         """What the server granted; None before it did."""
         return self._connection.granted
+
+    @property
+    def reached(self) -> list[tuple[str, int]]:
+        """The address that took our connection last, and has not let us in."""
+        return self._handler.reached
 
     @property
     def trouble(self) -> Problem | None:
