@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from chaos.history import Recorder
+from chaos.operator import Operator
 from chaos.pods import Pod
 from chaos.substrates import Links
 from testbed.cluster import Cluster
@@ -30,6 +31,7 @@ class Bed:
     links: Links
     recorder: Recorder
     ttl_s: float
+    operator: Operator
     pods: list[Pod] = field(default_factory=list)
     attached: dict[str, str] = field(default_factory=dict)
 

@@ -12,7 +12,8 @@ from chaos import stores
 from chaos.bed import Bed
 from chaos.faults import Injection
 from chaos.history import Recorder
-from chaos.pods import Plan, Pod
+from chaos.operator import operator_for
+from chaos.pods import PREFIX, Plan, Pod
 from chaos.scenario import AwaitLeader, AwaitNobody, Heal, Hold, Inject, Scenario, Step, seconds
 from chaos.subjects import PEERS
 from chaos.substrates import Links
@@ -40,7 +41,7 @@ class Engine:
         if peer:
             self._bound_s = 2 * PEERS[peer].failover_s
         cluster = stores.make(store, scenario.topology.store_nodes, links)
-        self._bed = Bed(store, cluster, links, self._recorder, self._ttl_s)
+        self._bed = Bed(store, cluster, links, self._recorder, self._ttl_s, operator_for(cluster, PREFIX, ELECTION))
         self._in_force: dict[str, Injection] = {}
         self._led_before: str | None = None
 
@@ -78,7 +79,8 @@ class Engine:
             if topology.attach == "one":
                 bed.attached[name] = bed.store_hosts[nodes[0]]
             inside = bed.links.inside(name)
-            pod = Pod(name, name, self._folder / name, self._sockets, inside, endpoints, bed.store, plan, self._recorder)
+            via_proxy = topology.via == "proxy"
+            pod = Pod(name, name, self._folder / name, self._sockets, inside, endpoints, bed.store, plan, self._recorder, via_proxy)
             bed.pods.append(pod)
             pod.start()
             if number == 1:
@@ -115,7 +117,14 @@ class Engine:
             self._led_before = leader.name
         injection = step.fault.inject(self._bed)
         self._in_force[step.name] = injection
-        facts = {"name": step.name, "text": injection.text, "targets": injection.targets, "led": self._led_before}
+        facts: dict[str, object] = {
+            "name": step.name,
+            "text": injection.text,
+            "targets": injection.targets,
+            "led": self._led_before,
+        }
+        if injection.breaks_promises:
+            facts["breaks_promises"] = True
         self._recorder.note("fault", **facts)  # type: ignore[arg-type]
         seen = injection.bites()
         self._recorder.note("bites", name=step.name, seen=seen)

@@ -11,13 +11,15 @@ from itertools import combinations, pairwise
 from pathlib import Path
 
 from chaos.checkers.fence import Write, stale_writes
-from chaos.checkers.history import Claim, Finding, merged
+from chaos.checkers.history import Claim, Finding, merged, without
 from chaos.checkers.overlap import overlaps
 from chaos.checkers.tokens import token_faults
 from chaos.history import Line, lines
 from chaos.scenario import Scenario, seconds
 
 PASS, FAIL, UNKNOWN = "PASS", "FAIL", "UNKNOWN"
+NOTICE_S = 1.0
+"""Within which whoever led has to notice that an operator took it away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,11 @@ def judge(run: Run, scenario: Scenario) -> list[Check]:
     if run.subject != "leaderd":
         return [_together(run), _peer_failover(run), _shown(run)]
     return [
-        _broken("no-overlap", overlaps(run.claims), f"{len(run.claims)} promises, none of two holders share an instant{_gap(run)}"),
+        _broken(
+            "no-overlap",
+            overlaps(without(run.claims, _by_hand(run))),
+            f"{len(run.claims)} promises, none of two holders share an instant{_gap(run)}",
+        ),
         _broken("tokens-increase", token_faults(run.claims), f"tokens {', '.join(str(t) for t in _tokens(run)) or 'none'}"),
         _broken("no-stale-write", stale_writes(run.writes), f"{len(run.writes)} fenced writes in order of their tokens"),
         *_moves(run, scenario),
@@ -115,6 +121,22 @@ def judge(run: Run, scenario: Scenario) -> list[Check]:
         *_control(run, scenario),
         _shown(run),
     ]
+
+
+def _overlap(run: Run) -> Check:
+    fine = f"{len(run.claims)} promises, none of two holders share an instant{_gap(run)}"
+    return _broken("no-overlap", overlaps(without(run.claims, _by_hand(run))), fine)
+
+
+def _by_hand(run: Run) -> list[Claim]:
+    """What an operator took away: whoever led then is excused for the second within which it has to notice (I10)."""
+    taken = []
+    for fault in run.faults:
+        if fault.get("breaks_promises"):
+            at_s = fault["at_ns"] / 1e9
+            held = {claim.token for claim in run.claims if claim.holder == fault["led"] and claim.start_s <= at_s}
+            taken += [Claim("jobs", fault["led"], token, at_s - NOTICE_S, at_s + NOTICE_S) for token in held]
+    return taken
 
 
 def worst(verdicts: Iterable[str]) -> str:

@@ -11,10 +11,13 @@ from pathlib import Path
 
 from chaos.history import Recorder
 from chaos.probe import Probe
+from chaos.proxy.control import ProxyProcess
 from chaos.subjects import PEERS
 from testbed.process import Process, StartError, wait_until
 
 APP = Path(__file__).with_name("workload") / "app.py"
+PREFIX = "chaos"
+"""The path of the daemons in the store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,9 @@ class Pod:
     store: str
     plan: Plan
     recorder: Recorder
+    via_proxy: bool = False
+    """Whether it reaches the store through a proxy of its own."""
+    proxy: ProxyProcess | None = None
     daemon: Process = field(init=False)
     app: Process = field(init=False)
     probe: Probe = field(init=False)
@@ -54,6 +60,10 @@ class Pod:
         self.folder.mkdir(parents=True)
         self.socket.parent.mkdir()
         plan = self.plan
+        if self.via_proxy:
+            upstreams = {f"s{number}": address for number, address in enumerate(self.endpoints, 1)}
+            self.proxy = ProxyProcess(self.inside, self.sockets / self.name / "proxy", upstreams, self.folder / "proxy.log")
+            self.endpoints = list(self.proxy.start().values())
         self.probe = Probe(self.name, self.socket, plan.election, plan.promise, self.recorder)
         arguments = [self.name, str(self.socket), plan.election, str(self.sockets), str(plan.slot_s)]
         self.app = Process([*self.inside, sys.executable, str(APP), *arguments], self.folder / "app.log")
@@ -62,7 +72,7 @@ class Pod:
         self.daemon = Process([*self.inside, *command], self.folder / "daemon.log", env=environment)
 
     def _leaderd(self) -> list[str]:
-        plan, url = self.plan, f"{self.store}://{','.join(self.endpoints)}/chaos"
+        plan, url = self.plan, f"{self.store}://{','.join(self.endpoints)}/{PREFIX}"
         config = self.folder / "leaderd.yaml"
         config.write_text(
             f"instance: {self.name}\nstore: {{url: '{url}'}}\n"
@@ -108,3 +118,5 @@ class Pod:
             if process.running:
                 process.thaw()
             process.stop(3.0)
+        if self.proxy is not None:
+            self.proxy.stop()

@@ -23,7 +23,8 @@ class ScenarioError(ValueError):
 
 class Topology(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How many of what. `attach`: each pod knows `all` store nodes, or only `one` of them; then `first` says which the first pod,
-    which will lead, is attached to: the `store-leader` or a `store-follower`.
+    which will lead, is attached to: the `store-leader` or a `store-follower`. `via`: with `proxy`, each pod reaches the store
+    through a proxy of its own, for toxics.
     """
 
     store_nodes: Literal[1, 3] = 3
@@ -31,6 +32,7 @@ class Topology(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ttl: str = "3s"
     attach: Literal["all", "one"] = "all"
     first: Literal["any", "store-leader", "store-follower"] = "any"
+    via: Literal["", "proxy"] = ""
 
 
 class Inject(msgspec.Struct, frozen=True, tag="inject", tag_field="step", forbid_unknown_fields=True):

@@ -187,3 +187,14 @@ class ZooKeeperCluster(Cluster):
 def _pairs(text: str, separator: str) -> dict[str, str]:
     lines = (line.partition(separator) for line in text.splitlines())
     return {key.strip(): value.strip() for key, found, value in lines if found}
+
+
+def session_password(session: int) -> bytes:
+    """With which anybody may join a session: ZooKeeperServer.generatePasswd seeds java.util.Random by its id and a constant."""
+    mask = (1 << 48) - 1
+    seed = ((session ^ 0xB3415C00) ^ 0x5DEECE66D) & mask
+    password = b""
+    for _ in range(4):
+        seed = (seed * 0x5DEECE66D + 0xB) & mask
+        password += (seed >> 16 & 0xFFFFFFFF).to_bytes(4, "little")
+    return password

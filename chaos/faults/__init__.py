@@ -11,8 +11,14 @@ from chaos.faults.cut import Cut
 from chaos.faults.freeze import Freeze, FreezeApp
 from chaos.faults.kill import Kill, KillNode, Terminate
 from chaos.faults.loss import Loss, Reset
+from chaos.faults.operator import Delete, Overwrite, Revoke
+from chaos.faults.toxic import Toxify
 
-Fault = Cut | Freeze | FreezeApp | Kill | KillNode | Terminate | Loss | Reset
-MENU: tuple[type[Fault], ...] = (Cut, Freeze, FreezeApp, Kill, KillNode, Terminate, Loss, Reset)
+Fault = Cut | Freeze | FreezeApp | Kill | KillNode | Terminate | Loss | Reset | Toxify | Revoke | Delete | Overwrite
+MENU: tuple[type[Fault], ...] = (
+    *(Cut, Loss, Reset, Toxify),
+    *(Freeze, FreezeApp, Kill, Terminate, KillNode),
+    *(Revoke, Delete, Overwrite),
+)
 
 __all__ = ["MENU", "Fault", "Injection", "NotBiting"]

@@ -23,6 +23,8 @@ class Injection:
     targets: tuple[str, ...]
     bites: Callable[[], str]
     heal: Callable[[], None]
+    breaks_promises: bool = False
+    """Whether it takes away by hand what somebody holds: no lease can prevent that. It has to be noticed within a second."""
 
 
 def lifting(links: Links, tickets: Sequence[int]) -> Callable[[], None]:

@@ -172,3 +172,20 @@ def test_as_many_moves_as_a_scenario_allows(tmp_path):
     checks, verdict = judged(tmp_path, GOOD, Expect(moves=(1, 2)))
     assert verdict == "PASS"
     assert checks["no-needless-move"].text == "1 new terms, expected 1 to 2"
+
+
+def test_what_is_taken_away_by_hand_has_to_be_noticed_within_a_second(tmp_path):
+    fault = {
+        "kind": "fault",
+        "at_ns": 5 * S,
+        "name": "f",
+        "text": "revoked by hand",
+        "targets": ["c1"],
+        "led": "c1",
+        "breaks_promises": True,
+    }
+    run = [line for line in GOOD[:-1] if line["kind"] != "fault"]
+    for until_s, verdict in ((5.9, "PASS"), (6.2, "FAIL")):
+        lines = [*run, fault, yes("c2", 9, 5.1, 5.4), yes("c1", 5, 5.2, until_s), GOOD[-1]]
+        checks, _ = judged(tmp_path, lines, Expect())
+        assert checks["no-overlap"].verdict == verdict

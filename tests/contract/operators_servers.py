@@ -15,7 +15,7 @@ from kazoo.exceptions import NoNodeError
 from testbed.consul import ConsulCluster
 from testbed.etcd import EtcdCluster
 from testbed.http import HttpError, request
-from testbed.zookeeper import ZooKeeperCluster
+from testbed.zookeeper import ZooKeeperCluster, session_password
 
 LOCK_FLAGS = 3304740253564472344
 
@@ -107,7 +107,7 @@ class ZooKeeperOperator:
 
     def _kill(self, session: int) -> None:
         """Join the session from another connection and close it, as Curator's KillSession does."""
-        thief = KazooClient(self._cluster.plain_endpoint(0), client_id=(session, _session_password(session)), timeout=10.0)
+        thief = KazooClient(self._cluster.plain_endpoint(0), client_id=(session, session_password(session)), timeout=10.0)
         thief.start(10)
         thief.stop()
         thief.close()
@@ -132,17 +132,6 @@ class ZooKeeperOperator:
     async def session_ids(self) -> set[str]:
         dump = await asyncio.to_thread(self._cluster.four_letter_word, 0, "dump")
         return set(re.findall(r"0x[0-9a-f]+", dump.partition("ephemerals")[0]))
-
-
-def _session_password(session: int) -> bytes:
-    """What ZooKeeperServer.generatePasswd makes: java.util.Random seeded by the id and a constant of the source."""
-    mask = (1 << 48) - 1
-    seed = ((session ^ 0xB3415C00) ^ 0x5DEECE66D) & mask
-    password = b""
-    for _ in range(4):
-        seed = (seed * 0x5DEECE66D + 0xB) & mask
-        password += (seed >> 16 & 0xFFFFFFFF).to_bytes(4, "little")
-    return password
 
 
 class ConsulOperator:
