@@ -44,7 +44,7 @@ class Place:
     async def until(self, condition: Callable[[], object]) -> None:
         async with asyncio.timeout(PATIENCE_S):
             while not condition():
-                await asyncio.sleep(0.002)
+                await asyncio.sleep(0)
 
     def close(self) -> None:
         for writer in self._writers:
