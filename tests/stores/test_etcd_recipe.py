@@ -628,6 +628,36 @@ async def test_closing_revokes_and_silences(etcd: MiniEtcd) -> None:
         assert len(a.events) == told
 
 
+async def test_a_leftover_lease_is_revoked_when_the_store_is_back(etcd: MiniEtcd) -> None:
+    def away() -> None:
+        raise WireError("UNAVAILABLE", "failed to connect: Connection refused", "h0:1")
+
+    async with MiniDriver(etcd, "a") as a:
+        await a.open()
+        await a.lead()
+        a.prepare = lambda wire: wire.before.update(revoke=away, grant=away)
+        a.wire.before.update(revoke=away, grant=away)
+        a.submit(CloseSession(1))
+        assert isinstance(await a.open(), SessionFailed)
+        await a.until(lambda: a.store._farewells is not None and not a.store._farewells._under_way)
+        assert etcd.names("p/e/") == ["a"], "left behind"
+        a.prepare = lambda wire: None
+        a.wire.before.clear()
+        assert isinstance(await a.open(), SessionOpened)
+        await a.until(lambda: len(etcd.leases) == 1)
+        assert etcd.names("p/e/") == []
+
+
+async def test_a_lease_that_cannot_be_revoked_is_left_to_its_ttl(etcd: MiniEtcd) -> None:
+    async with MiniDriver(etcd, "a") as a:
+        await a.open()
+        etcd.leases.clear()  # expired meanwhile
+        a.submit(CloseSession(1))
+        await a.open()
+        await a.open()
+        assert a.wire.calls.count("revoke") == 2, "one for each of the two sessions closed so far"
+
+
 async def test_the_next_session_does_not_wait_for_the_last_one(etcd: MiniEtcd) -> None:
     async with MiniDriver(etcd, "a") as a:
         await a.open()

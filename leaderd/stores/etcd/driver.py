@@ -17,6 +17,7 @@ from leaderd.stores.base import Identity, NowS, Sink, Traffic
 from leaderd.stores.etcd.channel import GrpcWire
 from leaderd.stores.etcd.client import Client
 from leaderd.stores.etcd.errors import is_hung_up, problem_of
+from leaderd.stores.etcd.farewell import Farewells
 from leaderd.stores.etcd.session import Session
 from leaderd.stores.etcd.wire import BAD_REPLY, LeaseReply, Wire, WireError
 from leaderd.stores.stranger import explained
@@ -54,7 +55,7 @@ class EtcdStore:
         self._session: Session | None = None
         self._opening: int | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._farewells: set[asyncio.Task[None]] = set()
+        self._farewells: Farewells | None = None
 
     async def start(self, sink: Sink) -> None:
         """Get ready to take commands."""
@@ -63,6 +64,7 @@ class EtcdStore:
         start = sum(self._identity.incarnation.encode())
         self._client = Client(self._address.endpoints(), start, self._credentials, self._connect, self._spawn, self._now_s)
         self._client.timeout_s = call_deadline_s(self._timing.ttl_s)
+        self._farewells = Farewells(self._client, self._spawn)
 
     def submit(self, command: Command) -> None:
         """Carry out one command; commands of a session that is not open any more are dropped, as its events would be."""
@@ -87,8 +89,8 @@ class EtcdStore:
             self._session = None
         self._opening = None
         self._sink = None
-        if self._farewells:
-            await asyncio.wait(self._farewells, timeout=_LAST_WORDS_S)
+        if self._farewells is not None:
+            await self._farewells.wait(_LAST_WORDS_S)
         client, self._client = self._client, None
         tasks = list(self._tasks)
         for task in tasks:
@@ -123,7 +125,7 @@ class EtcdStore:
                 self._emit(SessionFailed(command.epoch, problem))
             return
         if self._opening != command.epoch:
-            self._farewell(client, granted.lease)
+            self._revoke(granted.lease)
             return
         self._opening = None
         client.timeout_s = call_deadline_s(granted.ttl_s)
@@ -131,6 +133,8 @@ class EtcdStore:
             command.epoch, self._address.path, self._identity.instance, granted, client, self._now_s, self._emit, self._crashed
         )
         self._emit(SessionOpened(command.epoch, sent_at_s, float(granted.ttl_s)))
+        if self._farewells is not None:
+            self._farewells.again()
 
     def _opening_problem(self, error: WireError) -> Problem:
         if "too large lease TTL" in error.message:
@@ -149,22 +153,12 @@ class EtcdStore:
         if session is None:
             return
         session.close()
-        if self._client is not None and not session.is_gone:
-            self._farewell(self._client, session.lease)
+        if not session.is_gone:
+            self._revoke(session.lease)
 
-    def _farewell(self, client: Client, lease: int) -> None:
-        async def revoke(wire: Wire, token: str | None) -> None:
-            await wire.lease_revoke(lease, token, client.timeout_s)
-
-        async def farewell() -> None:
-            try:
-                await client.call(revoke, repeatable=True)
-            except WireError:
-                pass  # the lease ends by itself after its ttl
-
-        task = self._spawn(farewell())
-        self._farewells.add(task)
-        task.add_done_callback(self._farewells.discard)
+    def _revoke(self, lease: int) -> None:
+        if self._farewells is not None:
+            self._farewells.revoke(lease)
 
     def _connect(self, endpoint: str) -> Wire:
         return GrpcWire(endpoint, self._tls, self._requested, self._answered)
