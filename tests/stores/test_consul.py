@@ -217,6 +217,32 @@ async def _one_session(place: Place, gone: set[str]) -> bool:
     return not names & gone
 
 
+@pytest.mark.parametrize("outlasted", [False, True], ids=["a moment", "for longer than the session would have lived"])
+async def test_a_session_given_up_while_the_store_was_away_is_released_when_it_is_back(place: Place, outlasted: bool) -> None:
+    """Left to itself it would hold the lock for twice its ttl, and destroyed without a release for the lock-delay."""
+    proxy, one = await place.proxied(ttl_s=10.0)
+    two = await place.candidate(ttl_s=10.0)
+    await one.lead()
+    await two.stand()
+    session = one.store._epoch.session  # type: ignore[attr-defined]
+    session.call_s = 0.1
+    if outlasted:
+        session.asked_ttl_s = 0.2
+    proxy.refuse()
+    await one.close()
+    await two.never(Elected, for_s=1.5)
+    proxy.heal()
+    if outlasted:
+        assert one.store._left  # type: ignore[attr-defined]
+        await one.open()
+    await two.win(within_s=4.0)
+    await place.until_operator(lambda: _gone(place, session.id), 3.0, "the end of the first session")
+
+
+async def _gone(place: Place, session: str) -> bool:
+    return session not in {found["ID"] for found in await place.api("GET", "/v1/session/list?consistent")}
+
+
 async def test_a_lost_acquire_is_found_and_made_anew(place: Place) -> None:
     """The transaction was applied, its answer lost: no token is guessed, and nobody else gets in between."""
     proxy, one = await place.proxied(ttl_s=6.0)

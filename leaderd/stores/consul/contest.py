@@ -87,11 +87,13 @@ class Contest:
                 problem = await self._lock.release(token, only=True)
             self._session.emit(Withdrawn(self._session.epoch, self._election, problem))
 
-    async def close(self) -> None:
-        """Let go of what is held, before the session is destroyed: destroying it first would start the lock-delay."""
+    async def close(self) -> bool:
+        """Let go of what is held, before the session is destroyed: destroying it first would start the lock-delay. False if that
+        may yet succeed later."""
         async with self._order:
             await self._halt()
-            await self._lock.let_go()
+            problem = await self._lock.let_go()
+            return problem is None or problem.reason not in PASSING
 
     async def raise_mark(self, mark: int) -> None:
         """Carry out `RaiseMark`."""

@@ -229,18 +229,21 @@ class Session:
 
     # ---- ending
 
+    async def destroyed(self, made: str) -> bool:
+        """Destroy the session, so that it need not expire; False if that failed. One that is gone already is no failure."""
+        try:
+            await self.agents.call("PUT", f"session/destroy/{made}", self.call_s, again=True)
+        except CallFailed:
+            return False
+        return True
+
     async def destroy(self, made: str) -> None:
-        """Destroy the session, so that it need not expire; tried for as long as it would live, then left to that."""
+        """Destroy a session that was never used; tried for as long as it would live, then left to that."""
         give_up_s = self.now_s() + 2 * self.asked_ttl_s
         attempts = 0
-        while self.now_s() < give_up_s:
-            try:
-                await self.agents.call("PUT", f"session/destroy/{made}", self.call_s, again=True)
-            except CallFailed:
-                attempts += 1
-                await asyncio.sleep(backoff_s(attempts))
-            else:
-                return
+        while self.now_s() < give_up_s and not await self.destroyed(made):
+            attempts += 1
+            await asyncio.sleep(backoff_s(attempts))
 
     # ---- what elections call
 

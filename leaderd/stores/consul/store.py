@@ -5,22 +5,24 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 from leaderd.election.commands import Claim, CloseSession, Command, OpenSession, RaiseMark, Renew, Stand, Withdraw
-from leaderd.election.events import Connected, Disconnected, Event
+from leaderd.election.events import Connected, Disconnected, Event, SessionOpened
 from leaderd.election.problems import Problem
 from leaderd.election.timing import RULES, Timing
 from leaderd.stores.address import Credentials, StoreAddress, Tls
 from leaderd.stores.base import Identity, NowS, Sink, Traffic
 from leaderd.stores.consul.agents import Agents
 from leaderd.stores.consul.contest import Contest
-from leaderd.stores.consul.session import Session
+from leaderd.stores.consul.session import Session, backoff_s
 from leaderd.stores.consul.wire import Keys
 
 _log = logging.getLogger(__name__)
 _CLOSE_S = 1.0
 _AFTER_YOU_S = 0.03
+_LEFTOVERS = 4
+T = TypeVar("T")
 
 
 class _Epoch:
@@ -29,7 +31,7 @@ class _Epoch:
     def __init__(self, session: Session) -> None:
         self.session = session
         self.contests: dict[str, Contest] = {}
-        self.tasks: set[asyncio.Task[None]] = set()
+        self.tasks: set[asyncio.Task[Any]] = set()
 
 
 class ConsulStore:
@@ -53,7 +55,8 @@ class ConsulStore:
         self._agents.on_transport = self._transport
         self._sink: Sink | None = None
         self._epoch: _Epoch | None = None
-        self._closing: set[asyncio.Task[None]] = set()
+        self._closing: set[asyncio.Task[Any]] = set()
+        self._left: list[_Epoch] = []
         self._connected = True
 
     async def start(self, sink: Sink) -> None:
@@ -115,18 +118,34 @@ class ConsulStore:
         self._run(self._put_away(epoch), self._closing)
 
     async def _put_away(self, epoch: _Epoch) -> None:
-        """Release what is held, then destroy the session; in the background, since the next session must not wait for it."""
-        session = epoch.session
-        if not session.id:
-            return  # still opening: `Session.open` destroys what it gets
+        """Release what is held, then destroy the session; in the background, since the next session must not wait for it.
+
+        Tried for as long as the session would live, and once more when the next one is open: servers that come back give every
+        session its full time anew. Destroyed without being released before, the locks would be held back for the lock-delay.
+        """
+        session, attempts = epoch.session, 0
+        give_up_s = self._now_s() + 2 * session.asked_ttl_s
+        while session.id and self._now_s() < give_up_s:  # without an id it is still opening: `Session.open` destroys what it gets
+            released = await self._released(epoch)
+            # Everything held is free by now, and a successor is writing to acquire and claim it: our own write need not get in
+            # its way.
+            await asyncio.sleep(_AFTER_YOU_S)
+            if released and await session.destroyed(session.id):
+                return
+            attempts += 1
+            await asyncio.sleep(backoff_s(attempts))
+        if session.id:
+            self._left = [*self._left, epoch][-_LEFTOVERS:]
+
+    async def _released(self, epoch: _Epoch) -> bool:
+        """Release what is held under a session; False if that may yet succeed later."""
         releases = [self._run(contest.close(), self._closing) for contest in epoch.contests.values()]
+        late: set[asyncio.Task[bool]] = set()
         if releases:
-            await asyncio.wait(releases, timeout=4 * session.call_s)
-        for task in (*releases, *epoch.tasks):
+            _, late = await asyncio.wait(releases, timeout=4 * epoch.session.call_s)
+        for task in (*late, *epoch.tasks):
             task.cancel()
-        # Everything held is free by now, and a successor is writing to acquire and claim it: our own write need not get in its way.
-        await asyncio.sleep(_AFTER_YOU_S)
-        await session.destroy(session.id)
+        return not late and all(task.result() for task in releases if not task.cancelled() and task.exception() is None)
 
     def _contest(self, epoch: _Epoch, election: str) -> Contest:
         found = epoch.contests.get(election)
@@ -135,8 +154,13 @@ class ConsulStore:
         return found
 
     def _emit(self, event: Event) -> None:
-        if self._sink is not None:
-            self._sink(event)
+        if self._sink is None:
+            return
+        self._sink(event)
+        if isinstance(event, SessionOpened):
+            left, self._left = self._left, []
+            for epoch in left:
+                self._run(self._put_away(epoch), self._closing)
 
     def _transport(self, problem: Problem | None) -> None:
         connected = problem is None
@@ -150,14 +174,14 @@ class ConsulStore:
     def _spawn(self, epoch: _Epoch, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         return self._run(work, epoch.tasks)
 
-    def _run(self, work: Coroutine[Any, Any, None], tasks: set[asyncio.Task[None]]) -> asyncio.Task[None]:
+    def _run(self, work: Coroutine[Any, Any, T], tasks: set[asyncio.Task[Any]]) -> asyncio.Task[T]:
         task = asyncio.get_running_loop().create_task(work)
         tasks.add(task)
         task.add_done_callback(tasks.discard)
         task.add_done_callback(self._done)
         return task
 
-    def _done(self, task: asyncio.Task[None]) -> None:
+    def _done(self, task: asyncio.Task[Any]) -> None:
         error = None if task.cancelled() else task.exception()
         if error is not None:
             self.on_crash(error)
