@@ -43,6 +43,8 @@ class Run:
     faults: list[Line] = field(default_factory=list)
     bitten: set[str] = field(default_factory=set)
     missed: list[Line] = field(default_factory=list)
+    errors: list[Line] = field(default_factory=list)
+    """What the daemons' logs call errors."""
     healed_s: float | None = None
     ended: bool = False
     last_yes: dict[str, Claim] = field(default_factory=dict)
@@ -84,6 +86,8 @@ def _take(run: Run, line: Line) -> None:
             run.bitten.add(line["name"])
         case "missed":
             run.missed.append(line)
+        case "error":
+            run.errors.append(line)
         case "step" if line["text"] == "everything is healed":
             run.healed_s = at_s
         case "end":
@@ -119,8 +123,18 @@ def judge(run: Run, scenario: Scenario) -> list[Check]:
         _failover(run),
         _recovers(run, scenario),
         *_control(run, scenario),
+        _logs(run),
         _shown(run),
     ]
+
+
+def _logs(run: Run) -> Check:
+    if not run.errors:
+        return Check("no-errors", PASS, "no daemon's log calls anything an error")
+    first = run.errors[0]
+    return Check(
+        "no-errors", FAIL, f"{len(run.errors)} errors in the daemons' logs; first, of {first['pod']}: {first['text'][:300]}"
+    )
 
 
 def _overlap(run: Run) -> Check:

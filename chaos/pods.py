@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -120,3 +121,19 @@ class Pod:
             process.stop(3.0)
         if self.proxy is not None:
             self.proxy.stop()
+        for text in _errors(self.daemon.log):
+            self.recorder.note("error", pod=self.name, text=text)
+
+
+def _errors(log: Path) -> list[str]:
+    """What a daemon's log calls an error: whatever is done to the store and the network, there is to be none."""
+    found = []
+    for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []:
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            found += [line] if line.startswith("Traceback") else []
+            continue
+        if isinstance(entry, dict) and entry.get("level") in ("error", "critical"):
+            found.append(f"{entry.get('msg')} ({entry.get('error', 'no exception')}, {entry.get('at', 'somewhere')})")
+    return found

@@ -35,7 +35,16 @@ class Connection:
     closing: set[int] = field(default_factory=set)
     """Toxics whose request has passed: its answer ends the connection."""
     passed: int = 0
+    due_s: dict[int, float] = field(default_factory=dict)
+    """By writer: when the last piece that is delayed is due."""
     held: list[tuple[int, asyncio.StreamWriter, bytes]] = field(default_factory=list)
+
+    def late(self, writer: asyncio.StreamWriter, data: bytes, delay_s: float) -> None:
+        """Deliver later, in order: a long way, not a narrow one."""
+        loop = asyncio.get_running_loop()
+        due_s = max(loop.time() + delay_s, self.due_s.get(id(writer), 0.0) + 1e-5)
+        self.due_s[id(writer)] = due_s
+        loop.call_at(due_s, writer.write, data)
 
     def reset(self) -> None:
         """End it as a crash would: both sides see a reset."""

@@ -84,6 +84,7 @@ def without(kind, **also):
         (GOOD, Expect(moves=0), "no-needless-move", "FAIL"),
         (GOOD, Expect(moves=(2, 3)), "no-needless-move", "FAIL"),
         ([*GOOD[:-1], {"kind": "missed", "at_ns": S, "text": "in vain"}, GOOD[-1]], None, "failover-within", "FAIL"),
+        ([*GOOD[:-1], {"kind": "error", "at_ns": 7 * S, "pod": "c1", "text": "unretrieved"}, GOOD[-1]], None, "no-errors", "FAIL"),
         ([line for line in GOOD if line["at_ns"] < 6 * S or line["kind"] != "poll"], None, "recovers", "FAIL"),
         (without("step"), None, "recovers", "UNKNOWN"),
         (without("bites"), None, "faults-bite", "UNKNOWN"),

@@ -206,6 +206,7 @@ class Session:
         time, lest a store that is merely slow never get to answer.
         """
         future = asyncio.ensure_future(asked)  # noqa: TID251 - awaited right here
+        future.add_done_callback(_looked_at)  # given up, it may still fail: nobody waits for it then
         patience_s = self._patience_s * 2**self._cuts
         asked_at_s = self.now_s()
         try:
@@ -278,3 +279,8 @@ class Session:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._crashed(error)
+
+
+def _looked_at(future: asyncio.Future[Any]) -> None:
+    if not future.cancelled():
+        future.exception()
