@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from leaderd.board import Answer, Board
+from leaderd.board import Answer, Board, Hold
 from leaderd.clock import Clock
 from leaderd.election.state import ElectionView, Snapshot, State
 from leaderd.election.timing import StoreRule, Timing
@@ -49,6 +49,16 @@ class View:
         # Read here and nowhere earlier: whatever delayed the request, the answer is of this instant.
         return self.board.answer(name, self._clock.instant(), promise_s=promise_s, min_valid_s=min_valid_s, token=token)
 
+    def hold(
+        self, name: str, promise_s: float | None = None, min_valid_s: float = 0.0, token: int | None = None
+    ) -> tuple[Answer, Hold | None]:
+        """The same, with a hold on the promise, which must be released. Raises `KeyError` for an unknown election."""
+        return self.board.hold(name, self._clock.instant(), promise_s=promise_s, min_valid_s=min_valid_s, token=token)
+
+    def extend(self, hold: Hold) -> Answer:
+        """Promise the holder as much again, from now on; a no leaves it what it was promised."""
+        return hold.extend(self._clock.instant())
+
     def body(self, answer: Answer) -> Body:
         """The body of `/is-leader`, field by field as the contract lists them."""
         snapshot, view, now_s = self.board.snapshot, answer.view, answer.now_s
@@ -70,9 +80,9 @@ class View:
         }
         if answer.leader and view.term is not None and answer.promised_until_s is not None and answer.lease_until_s is not None:
             found["token_text"] = str(answer.token)
-            found["valid_for_ms"] = _whole_ms(answer.promised_until_s - now_s)
+            found["valid_for_ms"] = whole_ms(answer.promised_until_s - now_s)
             found["valid_until_boottime_ns"] = math.floor(answer.promised_until_s * 1_000_000_000)
-            found["lease_remaining_ms"] = _whole_ms(answer.lease_until_s - now_s)
+            found["lease_remaining_ms"] = whole_ms(answer.lease_until_s - now_s)
             found["term_started_at"] = self._started_at(now_s - view.term.started_s)
         return found
 
@@ -94,7 +104,7 @@ class View:
     def _store_body(self, now_s: float) -> Body:
         snapshot = self.board.snapshot
         seen = [at_s for at_s in (snapshot.last_confirmed_s, self._store.last_answer_s()) if at_s is not None]
-        last_seen_ms = max(0, _whole_ms(now_s - max(seen))) if seen else None
+        last_seen_ms = max(0, whole_ms(now_s - max(seen))) if seen else None
         return {"kind": self._store.kind, "connected": snapshot.connected, "last_seen_ms": last_seen_ms}
 
     def _timing_body(self) -> Body:
@@ -135,7 +145,7 @@ def rfc3339(second: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(second))
 
 
-def _whole_ms(seconds: float) -> int:
+def whole_ms(seconds: float) -> int:
     """Rounded down: a promise may be shown shorter than it is, never longer. (A float's own error, nanoseconds, is not rounded.)"""
     return math.floor(seconds * 1000 + 1e-5)
 

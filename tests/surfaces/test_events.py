@@ -167,7 +167,7 @@ async def test_a_reader_that_does_not_read_delays_nobody_and_gets_the_latest(tmp
         stuck, awake = await subscribe(rig, listener="socket"), await subscribe(rig)
         stuck.wire.writer.transport.pause_reading()
         await awake.event()
-        feed = rig.surfaces._pool.feed
+        feed = rig.surfaces.routes._feed
         index = 17
         async with asyncio.timeout(PATIENCE_S):
             while not any(each.stuck for each in feed._subscribers):
@@ -191,7 +191,7 @@ async def test_who_never_reads_is_given_up(tmp_path: Path) -> None:
     async with surfaces(tmp_path, snapshot(leading())) as rig:
         stuck = await subscribe(rig, listener="socket")
         stuck.wire.writer.transport.pause_reading()
-        feed = rig.surfaces._pool.feed
+        feed = rig.surfaces.routes._feed
         async with asyncio.timeout(PATIENCE_S):
             while not any(each.stuck for each in feed._subscribers):
                 rig.board.publish(snapshot(following(index=5, leader="x" * 200)))
@@ -211,7 +211,7 @@ async def test_subscribers_have_a_limit_of_their_own(leader: Rig, monkeypatch: p
     assert (await leader.ask("/v1/events")).problem()["status"] == 503
     streams[0].wire.close()
     async with asyncio.timeout(PATIENCE_S):
-        while len(leader.surfaces._pool.feed) == 2:
+        while len(leader.surfaces.routes._feed) == 2:
             await asyncio.sleep(0)
     assert (await (await subscribe(leader)).event())[0] == "state"
 

@@ -11,8 +11,8 @@ import asyncio
 import enum
 from typing import TYPE_CHECKING, cast
 
-from leaderd.surfaces.http.feed import Subscriber
 from leaderd.surfaces.http.reply import Response, as_bytes, problem
+from leaderd.surfaces.http.stream import Stream
 from leaderd.surfaces.http.wire import MAX_HEAD_BYTES, SAFE_METHODS, Refusal, Request, fault_in_part, parse_head, too_large
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Connection(asyncio.BufferedProtocol):
         "_pool",
         "_request",
         "_rest",
-        "_subscriber",
+        "_streaming",
         "listener",
         "local_address",
         "phase",
@@ -80,7 +80,7 @@ class Connection(asyncio.BufferedProtocol):
         self._head = b""
         self._request: Request | None = None
         self._discarded = 0
-        self._subscriber: Subscriber | None = None
+        self._streaming: Stream | None = None
 
     # ---- asyncio
 
@@ -111,16 +111,16 @@ class Connection(asyncio.BufferedProtocol):
 
     def pause_writing(self) -> None:
         """The peer does not read its answers: it gets no more of them."""
-        if self._subscriber is not None:
-            self._pool.feed.paused(self._subscriber)
+        if self._streaming is not None:
+            self._streaming.paused()
         if self.phase < Phase.LINGERING:
             self._enter(Phase.STALLED)
             self._pause()
 
     def resume_writing(self) -> None:
         """It reads again."""
-        if self._subscriber is not None:
-            self._pool.feed.resumed(self._subscriber)
+        if self._streaming is not None:
+            self._streaming.resumed()
         if self.phase is Phase.STALLED:
             self._wait_or_queue()
 
@@ -128,9 +128,9 @@ class Connection(asyncio.BufferedProtocol):
         """Over."""
         self.transport = None
         self.phase = Phase.CLOSING
-        if self._subscriber is not None:
-            self._pool.feed.remove(self._subscriber)
-            self._subscriber = None
+        if self._streaming is not None:
+            self._streaming.gone()
+            self._streaming = None
         self._pool.leave(self)
 
     # ---- work
@@ -259,18 +259,19 @@ class Connection(asyncio.BufferedProtocol):
 
     def _stream(self, request: Request, response: Response) -> None:
         """Answer with the head of a stream; whatever the peer sends from now on is not read as requests."""
-        asked, transport = response.stream, self.transport
-        assert asked is not None
+        stream, transport = response.stream, self.transport
+        assert stream is not None
         self._rest = b""
         self._write(as_bytes(response, self._pool.date(), request.minor, False, False))
         if request.method == "HEAD" or transport is None or transport.is_closing():
+            stream.gone()
             self._finish(linger=False)
             return
         self._enter(Phase.STREAMING)
         transport.set_write_buffer_limits(high=_STREAM_BUFFER_BYTES)
-        self._subscriber = Subscriber(self, asked.election, asked.promise_s)
+        self._streaming = stream
         self._pool.stream(self)
-        self._pool.feed.add(self._subscriber, asked.since)
+        stream.open(self)
 
     def write(self, data: bytes) -> None:
         """Write to the peer of a stream."""

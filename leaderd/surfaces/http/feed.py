@@ -13,11 +13,11 @@ import secrets
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from leaderd.election.events import Contender
 from leaderd.election.state import ElectionView, State
 from leaderd.surfaces.http.reply import encode_json
+from leaderd.surfaces.http.stream import Sink
 from leaderd.surfaces.view import Body, View
 
 MAX_SUBSCRIBERS = 1024
@@ -25,16 +25,6 @@ STUCK_S = 30.0
 """For how long a subscriber may not read before it is given up."""
 _REMEMBERED = 256
 _LEADING = frozenset({State.LEADER, State.SUSPENDED})
-
-
-class Sink(Protocol):
-    """Where a subscriber's bytes go."""
-
-    def write(self, data: bytes) -> None:
-        """Send, without waiting."""
-
-    def abort(self) -> None:
-        """Give it up."""
 
 
 @dataclass(slots=True)
@@ -48,20 +38,46 @@ class Gist:
 
 
 class Subscriber:
-    """One stream: of one election, or of all; with the promise that its yeses are to carry."""
+    """One stream: of one election, or of all; with the promise that its yeses are to carry; and since which event."""
 
-    __slots__ = ("election", "promise_s", "sink", "stuck", "stuck_since_s")
+    __slots__ = ("_feed", "election", "promise_s", "since", "sink", "stuck", "stuck_since_s")
 
-    def __init__(self, sink: Sink, election: str | None, promise_s: float) -> None:
-        self.sink = sink
+    def __init__(self, feed: Feed, election: str | None, promise_s: float, since: str | None) -> None:
+        self._feed = feed
+        self.sink: Sink | None = None
         self.election = election
         self.promise_s = promise_s
+        self.since = since
         self.stuck = False
         self.stuck_since_s = 0.0
 
     def wants(self, election: str) -> bool:
         """Whether an election's events are for it."""
         return self.election is None or self.election == election
+
+    def write(self, data: bytes) -> None:
+        """Send to its peer."""
+        if self.sink is not None:
+            self.sink.write(data)
+
+    # ---- as a `Stream`
+
+    def open(self, sink: Sink) -> None:
+        """Hear how things stand, and what happens from now on."""
+        self.sink = sink
+        self._feed.add(self)
+
+    def paused(self) -> None:
+        """Its buffer is full."""
+        self._feed.paused(self)
+
+    def resumed(self) -> None:
+        """It reads again."""
+        self._feed.resumed(self)
+
+    def gone(self) -> None:
+        """It has gone."""
+        self._feed.remove(self)
 
 
 class Feed:
@@ -90,11 +106,11 @@ class Feed:
         if self._ticking is not None:
             self._ticking.cancel()
 
-    def add(self, subscriber: Subscriber, since: str | None) -> None:
+    def add(self, subscriber: Subscriber) -> None:
         """Tell a new subscriber how things stand, then what it missed since that event, as far as it is remembered."""
         self._publish_now()  # what has just changed is news to the others, and no news to this one
         self._subscribers.add(subscriber)
-        subscriber.sink.write(self._state(subscriber) + self._missed(subscriber, since))
+        subscriber.write(self._state(subscriber) + self._missed(subscriber, subscriber.since))
         if self._ticking is None:
             self._ticking = asyncio.get_running_loop().call_later(self._tick_s, self._tick)
 
@@ -109,7 +125,7 @@ class Feed:
     def resumed(self, subscriber: Subscriber) -> None:
         """It reads again: how things stand now is all that it missed."""
         subscriber.stuck = False
-        subscriber.sink.write(self._state(subscriber))
+        subscriber.write(self._state(subscriber))
 
     # ---- what happens
 
@@ -146,7 +162,8 @@ class Feed:
         now_s = self._now_s()
         for subscriber in [each for each in self._subscribers if each.stuck and now_s - each.stuck_since_s > STUCK_S]:
             self._subscribers.discard(subscriber)
-            subscriber.sink.abort()
+            if subscriber.sink is not None:
+                subscriber.sink.abort()
         for name in self._gists:
             self._write("tick", name, "")
         if self._subscribers:
@@ -160,7 +177,7 @@ class Feed:
             data = rendered.get(subscriber.promise_s)
             if data is None:
                 data = rendered[subscriber.promise_s] = self._render(kind, name, subscriber.promise_s, identity)
-            subscriber.sink.write(data)
+            subscriber.write(data)
 
     # ---- words
 
@@ -178,14 +195,15 @@ class Feed:
         if epoch != self._epoch or not number.isdecimal():
             return b""
         missed = [past for past in self._past if past[0] > int(number) and subscriber.wants(past[2])]
-        return b"".join(_event(kind, f"id: {self._epoch}-{at}\n", facts) for at, kind, _, facts in missed)
+        return b"".join(sse(kind, f"id: {self._epoch}-{at}\n", facts) for at, kind, _, facts in missed)
 
     def _render(self, kind: str, name: str, promise_s: float, identity: str) -> bytes:
         # No await from here to the write: the promise that is given counts from now.
-        return _event(kind, identity, self._view.body(self._view.ask(name, promise_s=promise_s)))
+        return sse(kind, identity, self._view.body(self._view.ask(name, promise_s=promise_s)))
 
 
-def _event(kind: str, identity: str, body: Body) -> bytes:
+def sse(kind: str, identity: str, body: Body) -> bytes:
+    """One event on the wire; `identity` is its complete `id` line, or empty."""
     return f"{identity}event: {kind}\ndata: ".encode("ascii") + encode_json(body) + b"\n\n"
 
 

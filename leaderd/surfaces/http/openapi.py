@@ -36,6 +36,7 @@ def document() -> Node:
             ),
             "/v1/elections": _get("This daemon, its store, all its elections.", "#/components/schemas/Overview", [], {"400"}),
             "/v1/elections/{NAME}": _get("One election.", "#/components/schemas/Election", [election], {"400", "404"}),
+            "/v1/elections/{NAME}/hold": _hold(asked),
             "/v1/events": _events(asked),
             "/v1/version": _get("Which leaderd this is.", "#/components/schemas/Version", [], {"400"}),
             "/livez": _probe("Fails only when the daemon is wedged and should be restarted."),
@@ -98,6 +99,24 @@ def _events(asked: list[Node]) -> Node:
     full = _content("Too many subscribers.", "application/problem+json", {"$ref": "#/components/schemas/Problem"})
     responses = {"200": stream, "503": full, **_problems({"400", "404"})}
     return {"parameters": parameters, "get": {"summary": "Changes as they happen (Server-Sent Events).", "responses": responses}}
+
+
+def _hold(asked: list[Node]) -> Node:
+    renew = {
+        "name": "renew",
+        "in": "query",
+        "schema": {"type": "integer", "enum": [0, 1], "default": 1},
+        "description": "Whether the promise is extended as long as the term lasts.",
+    }
+    parameters = [parameter for parameter in asked if parameter["name"] in {"promise", "min_valid", "token"}]
+    stream = _content("`held`, then `tick`s, `ending`, `ended`; each datum is an Answer.", "text/event-stream", {"type": "string"})
+    no = _content("Not leader (or a Problem: too many holds).", "application/json", {"$ref": "#/components/schemas/Answer"})
+    far = _content("Not from this host.", "application/problem+json", {"$ref": "#/components/schemas/Problem"})
+    summary = "Keep a promise open until this side closes (Server-Sent Events); closing gives it back."
+    return {
+        "parameters": [_path_parameter("NAME", "The election."), *parameters, renew],
+        "get": {"summary": summary, "responses": {"200": stream, "403": far, "503": no, **_problems({"400", "404"})}},
+    }
 
 
 def _get(summary: str, schema: str, parameters: list[Node], errors: set[str]) -> Node:

@@ -11,6 +11,7 @@ import logging
 import math
 import time
 from collections import Counter, deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from leaderd import log
@@ -18,7 +19,6 @@ from leaderd.board import Board
 from leaderd.clock import Clock
 from leaderd.metrics import Metrics
 from leaderd.surfaces.http.connection import Connection, Phase
-from leaderd.surfaces.http.feed import Feed
 from leaderd.surfaces.http.guards import HostGuard
 from leaderd.surfaces.http.reply import Response, WaitAsked
 from leaderd.surfaces.http.wire import MAX_HEAD_BYTES, Refusal, Request
@@ -37,12 +37,16 @@ _LOG = logging.getLogger("leaderd.http")
 _LOG_EVERY_S = 10.0
 
 
+Ends = tuple[Callable[[], None], ...]
+"""What is to be told that the end has come, before the connections are closed."""
+
+
 class Pool:
     """The connections of all listeners, and what they share."""
 
-    def __init__(self, board: Board, routes: Routes, guard: HostGuard, metrics: Metrics, clock: Clock, feed: Feed) -> None:
+    def __init__(self, board: Board, routes: Routes, guard: HostGuard, metrics: Metrics, clock: Clock, ends: Ends = ()) -> None:
         self.tick = 0
-        self.feed = feed
+        self._ends = ends
         self.buffer = memoryview(bytearray(2 * MAX_HEAD_BYTES))
         self.find = routes.find
         self.count = metrics.count_request
@@ -130,7 +134,8 @@ class Pool:
         """Close all, letting what was written leave within `grace_s`."""
         self._stopping = True
         self._empty.clear()
-        self.feed.stop()
+        for end in self._ends:
+            end()
         self._unsubscribe()
         for connection in (*self._connections, *self._streams):
             connection.close()

@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 
 from leaderd.config.durations import DurationError, parse_duration
+from leaderd.surfaces.http.hold import MIN_PROMISE_S, HoldAsked
 from leaderd.surfaces.http.wire import Refusal, decode_percent
 
 _MAX_SHOWN_CHARS = 80
@@ -106,6 +107,25 @@ def events_asked(query: str, last_event_id: str | None) -> EventsAsked:
         else:
             since = value
     return EventsAsked(election, promise_s, last_event_id or since)
+
+
+def hold_asked(query: str) -> HoldAsked:
+    """The parameters of a hold. Raises `Refusal`."""
+    promise_s, min_valid_s, token, renew = None, 0.0, None, True
+    for name, value in split_query(query, ("promise", "min_valid", "token", "renew")):
+        if name == "promise":
+            promise_s = _duration(name, value)
+            if promise_s < MIN_PROMISE_S:
+                raise bad_parameter(name, value, f"is too short to be kept open; at least {MIN_PROMISE_S * 1000:g}ms")
+        elif name == "min_valid":
+            min_valid_s = _duration(name, value)
+        elif name == "token":
+            token = _token(value)
+        elif value not in {"0", "1"}:
+            raise bad_parameter(name, value, "is neither 1 (extend the promise as long as the term lasts) nor 0")
+        else:
+            renew = value == "1"
+    return HoldAsked(promise_s, min_valid_s, token, renew)
 
 
 def _duration(name: str, value: str) -> float:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from leaderd.surfaces.http.stream import Stream
 from leaderd.surfaces.http.wire import Refusal
 
 JSON = b"application/json"
@@ -25,14 +26,6 @@ _KEEP_10 = b"Connection: keep-alive\r\n\r\n"
 encode_json = msgspec.json.Encoder().encode
 
 
-class StreamAsked(NamedTuple):
-    """A stream that was asked for: of which election (None: all), with which promise, and after which event."""
-
-    election: str | None
-    promise_s: float
-    since: str | None
-
-
 class WaitAsked(NamedTuple):
     """Not answered yet: first wait for another index of that election than this one, for so long at most."""
 
@@ -49,7 +42,7 @@ class Response(NamedTuple):
     content_type: bytes = JSON
     headers: bytes = b""
     silent: bool = False
-    stream: StreamAsked | None = None
+    stream: Stream | None = None
     """Set: what follows the head is a stream of events, until one side closes; there is no body."""
     wait: WaitAsked | None = None
     """Set: this is no answer yet, ask again after the wait."""

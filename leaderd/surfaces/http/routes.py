@@ -6,6 +6,7 @@ check with it) and the same promise. `GET /` names one leader, so it needs `?ele
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,11 +15,12 @@ from leaderd import __version__
 from leaderd.board import Answer
 from leaderd.metrics import CONTENT_TYPE, Metrics
 from leaderd.surfaces import page
-from leaderd.surfaces.http.feed import MAX_SUBSCRIBERS, Feed
+from leaderd.surfaces.http.feed import MAX_SUBSCRIBERS, Feed, Subscriber
+from leaderd.surfaces.http.hold import MAX_HOLDS, Holds
 from leaderd.surfaces.http.openapi import document
 from leaderd.surfaces.http.probes import Probes
-from leaderd.surfaces.http.query import Asked, asked, bad_parameter, events_asked, split_query
-from leaderd.surfaces.http.reply import ALLOW, Response, StreamAsked, WaitAsked, encode_json, problem
+from leaderd.surfaces.http.query import Asked, asked, bad_parameter, events_asked, hold_asked, split_query
+from leaderd.surfaces.http.reply import ALLOW, Response, WaitAsked, encode_json, problem
 from leaderd.surfaces.http.wire import SAFE_METHODS, Refusal, Request
 from leaderd.surfaces.leaders import LeaderChanges
 from leaderd.surfaces.view import View, leader_instance
@@ -41,8 +43,9 @@ class Route:
 class Routes:
     """The table of one daemon."""
 
-    def __init__(self, view: View, probes: Probes, metrics: Metrics, changes: LeaderChanges, feed: Feed) -> None:
+    def __init__(self, view: View, probes: Probes, metrics: Metrics, changes: LeaderChanges, feed: Feed, holds: Holds) -> None:
         self._feed = feed
+        self._holds = holds
         self._view = view
         self._probes = probes
         self._metrics = metrics
@@ -66,6 +69,9 @@ class Routes:
             "/is-leader/": is_leader,
             "/v1/elections/": Route("/v1/elections/NAME", self._election),
         }
+        self._of_election = {
+            "hold": Route("/v1/elections/NAME/hold", self._hold),
+        }
 
     @property
     def usual_promise_s(self) -> float:
@@ -74,7 +80,8 @@ class Routes:
 
     def names(self) -> tuple[str, ...]:
         """Every route by the name it is counted under."""
-        return tuple(dict.fromkeys(route.name for route in (*self._exact.values(), *self._below.values())))
+        routes = (*self._exact.values(), *self._below.values(), *self._of_election.values())
+        return tuple(dict.fromkeys(route.name for route in routes))
 
     def find(self, path: str) -> tuple[Route | None, str | None]:
         """The route of a path, and the election named in it."""
@@ -82,6 +89,10 @@ class Routes:
         if route is not None:
             return route, None
         cut = path.rfind("/") + 1
+        if path.startswith("/v1/elections/") and (named := self._of_election.get(path[cut:])) is not None:
+            name = path[len("/v1/elections/") : cut - 1]
+            if name and "/" not in name:
+                return named, name
         below = self._below.get(path[:cut]) if cut < len(path) else None
         return (below, path[cut:]) if below is not None else (None, None)
 
@@ -113,7 +124,7 @@ class Routes:
                 return Response(0, b"", wait=WaitAsked(name, wanted.index, wanted.wait_s))
         answer = self._ask(wanted.election, wanted.promise_s, most_s, wanted.min_valid_s, wanted.token)
         body = self._view.body(answer)
-        headers = f"X-Leaderd-Index: {answer.view.index}\r\nX-Leaderd-State: {answer.state.value}\r\n"
+        headers = _shown_state(answer)
         if answer.leader:
             headers += f"X-Fencing-Token: {answer.token}\r\nX-Leaderd-Valid-For-Ms: {body['valid_for_ms']}\r\n"
         options = request.method == "OPTIONS"
@@ -174,7 +185,24 @@ class Routes:
         if len(self._feed) >= MAX_SUBSCRIBERS:
             raise Refusal(503, f"there are {MAX_SUBSCRIBERS} subscribers already: ask /is-leader instead, or try again later")
         promise_s = self.usual_promise_s if wanted.promise_s is None else wanted.promise_s
-        return Response(200, b"", stream=StreamAsked(wanted.election, min(promise_s, most_s), wanted.since))
+        return Response(200, b"", stream=Subscriber(self._feed, wanted.election, min(promise_s, most_s), wanted.since))
+
+    def _hold(self, request: Request, election: str | None, most_s: float) -> Response:
+        if request.method != "GET":
+            raise Refusal(405, "a hold is a GET whose answer is a stream")
+        if most_s != math.inf:
+            raise Refusal(
+                403, "a hold keeps a hand-over waiting: only this host may ask for one, at the app listener or the socket"
+            )
+        wanted = hold_asked(request.query)
+        name = self._name(election)
+        if len(self._holds) >= MAX_HOLDS:
+            raise Refusal(503, f"there are {MAX_HOLDS} holds already: ask /is-leader instead, or try again later")
+        # No await from here until the first event is written: the promise counts from now.
+        answer, stream = self._holds.take(name, wanted)
+        if stream is None:
+            return Response(503, encode_json(self._view.body(answer)), headers=_shown_state(answer).encode("ascii"))
+        return Response(200, b"", stream=stream)
 
     def _version(self, request: Request, election: str | None, most_s: float) -> Response:
         _no_parameters(request)
@@ -192,6 +220,10 @@ class Routes:
     def _describe(self, request: Request, election: str | None, most_s: float) -> Response:
         self._openapi = self._openapi or encode_json(document())
         return Response(200, self._openapi)
+
+
+def _shown_state(answer: Answer) -> str:
+    return f"X-Leaderd-Index: {answer.view.index}\r\nX-Leaderd-State: {answer.state.value}\r\n"
 
 
 def _no_parameters(request: Request) -> None:

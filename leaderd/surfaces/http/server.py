@@ -13,7 +13,8 @@ from leaderd.metrics import Metrics
 from leaderd.surfaces.http.connection import Connection
 from leaderd.surfaces.http.feed import Feed
 from leaderd.surfaces.http.guards import HostGuard
-from leaderd.surfaces.http.listeners import UnixAddress, bind_tcp, bind_unix, serve
+from leaderd.surfaces.http.hold import Holds
+from leaderd.surfaces.http.listeners import ListenError, UnixAddress, bind_tcp, bind_unix, serve
 from leaderd.surfaces.http.pool import Pool
 from leaderd.surfaces.http.probes import Health, Probes
 from leaderd.surfaces.http.routes import Routes
@@ -53,9 +54,10 @@ class HttpSurfaces:
         self._changes = LeaderChanges(board, clock)
         view = View(board, clock, store, timing, incarnation)
         feed = Feed(view, clock.now_s, timing.ttl_s / 3)
-        self.routes = Routes(view, Probes(health, board, clock), metrics, self._changes, feed)
+        holds = Holds(view)
+        self.routes = Routes(view, Probes(health, board, clock), metrics, self._changes, feed, holds)
         metrics.expect_requests(self.routes.names(), LISTENERS)
-        self._pool = Pool(board, self.routes, HostGuard(allowed_hosts), metrics, clock, feed)
+        self._pool = Pool(board, self.routes, HostGuard(allowed_hosts), metrics, clock, (feed.stop, holds.stop))
         self._servers: list[asyncio.Server] = []
         self._file: BoundSocket | None = None
         self.addresses: dict[str, HostAndPort | str] = {}
@@ -69,23 +71,37 @@ class HttpSurfaces:
         return len(self._pool)
 
     async def start(self) -> None:
-        """Listen and answer. Raises `ListenError`; then nothing is left listening."""
+        """Listen and answer. Raises `ListenError`, which names all that cannot be had; then nothing is left listening."""
+        refused: list[ListenError] = []
         try:
             for name, (address, key) in self._tcp.items():
-                if address is None:
-                    continue
-                for sock in await bind_tcp(*address, key):
-                    self.addresses.setdefault(name, sock.getsockname()[:2])
-                    self._servers.append(await serve(sock, partial(Connection, self._pool, name)))
-            if self._unix is not None:
-                # Last: who finds the socket file may take it that all of us is there.
-                self._file = bind_unix(self._unix)
-                self.addresses["socket"] = str(self._file.path)
-                self.warning = self._file.warning
-                self._servers.append(await serve(self._file.sock, partial(Connection, self._pool, "socket")))
+                try:
+                    await self._listen(name, address, key)
+                except ListenError as error:
+                    refused.append(error)
+            # Last: who finds the socket file may take it that all of us is there.
+            try:
+                await self._listen_on_socket()
+            except ListenError as error:
+                refused.append(error)
+            if refused:
+                raise ListenError("; ".join(error.message for error in refused))
         except BaseException:
             await self.stop()
             raise
+
+    async def _listen(self, name: str, address: HostAndPort | None, key: str) -> None:
+        if address is not None:
+            for sock in await bind_tcp(*address, key):
+                self.addresses.setdefault(name, sock.getsockname()[:2])
+                self._servers.append(await serve(sock, partial(Connection, self._pool, name)))
+
+    async def _listen_on_socket(self) -> None:
+        if self._unix is not None:
+            self._file = bind_unix(self._unix)
+            self.addresses["socket"] = str(self._file.path)
+            self.warning = self._file.warning
+            self._servers.append(await serve(self._file.sock, partial(Connection, self._pool, "socket")))
 
     async def stop(self) -> None:
         """Listen no more; let the answers that are on their way leave; close everything."""
