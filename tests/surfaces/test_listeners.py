@@ -92,6 +92,22 @@ async def test_start_is_all_or_nothing(tmp_path: Path) -> None:
         assert client.connect_ex(address) != 0
 
 
+async def test_all_that_is_taken_is_named_at_once(leader: Rig) -> None:
+    address = leader.surfaces.addresses["app"]
+    assert isinstance(address, tuple)
+    second = Rig(leader.directory)
+    second.build(snapshot(leading()))
+    second.surfaces._tcp["app"] = (address, "http")
+    with pytest.raises(ListenError) as caught:
+        await second.surfaces.start()
+    first, other = caught.value.message.split("; ")
+    assert first.startswith(f"cannot listen on 127.0.0.1:{address[1]}: ")
+    assert other.startswith("--socket: another program answers at ")
+    assert caught.value.code == EXIT_INTERNAL
+    assert not second.surfaces._servers
+    assert (await leader.ask("/is-leader", "socket")).status == 200
+
+
 async def test_a_second_daemon_is_told_and_the_first_goes_on(leader: Rig) -> None:
     second = Rig(leader.directory)
     second.build(snapshot(leading()))
