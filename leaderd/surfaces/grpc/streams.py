@@ -11,14 +11,14 @@ from typing import NamedTuple
 
 import grpc
 
-from leaderd.board import Answer
+from leaderd.board import Answer, Hold
 from leaderd.election.state import State
 from leaderd.surfaces.grpc._proto import leaderd_pb2 as pb
 from leaderd.surfaces.grpc.calls import Call, Calls, Refused, duration_s
 from leaderd.surfaces.grpc.ears import Ears
 from leaderd.surfaces.grpc.elections import SERVICE, named, promised_s
 from leaderd.surfaces.grpc.messages import election
-from leaderd.surfaces.view import View
+from leaderd.surfaces.view import View, whole_ms
 
 _LEADING = frozenset({State.LEADER, State.SUSPENDED})
 _LONGEST_WAIT_S = 1.0
@@ -82,16 +82,23 @@ class Streams:
             raise Refused(grpc.StatusCode.INVALID_ARGUMENT, "promise: a term cannot be held without a promise")
         min_valid_s = duration_s(request, "min_valid") or 0.0
         token = request.token if request.HasField("token") else None
-        answer = self._view.ask(name, promise_s, min_valid_s, token)
-        if not answer.leader or answer.token is None or answer.promised_until_s is None:
+        answer, hold = self._view.hold(name, promise_s, min_valid_s, token)
+        if hold is None:
             raise Refused(grpc.StatusCode.FAILED_PRECONDITION, self._why_not(answer))
-        held = _Held(name, answer.token, promise_s, answer.promised_until_s, request.fixed)
+        try:
+            await self._hold_on(call, _Held(hold, request.fixed), answer)
+        finally:
+            # However the stream ends, nothing is promised any more; and at the daemon's end nobody asks.
+            if not self._ears.closed:
+                hold.release()
+
+    async def _hold_on(self, call: Call, held: _Held, answer: Answer) -> None:
         await self._tell(call, held, pb.HOLD_PHASE_HELD, answer)
         last = await self._while_held(call, held)
-        while last.now_s < held.until_s:
+        while last.now_s < held.hold.until_s:
             seen = self._ears.number
-            await self._ears.wait(seen, min(held.until_s - last.now_s, _LONGEST_WAIT_S))
-            last = self._view.ask(name, promise_s=0.0, token=held.token)
+            await self._ears.wait(seen, min(held.hold.until_s - last.now_s, _LONGEST_WAIT_S))
+            last = self._look(held)
             if self._ears.closed:
                 break
         await self._tell(call, held, pb.HOLD_PHASE_ENDED, last)
@@ -100,26 +107,29 @@ class Streams:
         """Extend the promise as long as the term lasts; the answer that is no longer a yes."""
         while True:
             seen = self._ears.number
-            look = self._view.ask(held.name, promise_s=0.0, token=held.token)
+            look = self._look(held)
             if not look.leader or look.lease_until_s is None or self._ears.closed:
-                if look.now_s < held.until_s:
+                if look.now_s < held.hold.until_s:
                     await self._tell(call, held, pb.HOLD_PHASE_ENDING, look)
                 return look
             if held.worth_extending(look.now_s, look.lease_until_s):
-                answer = self._view.ask(held.name, held.promise_s, token=held.token)
-                held.until_s = max(held.until_s, answer.promised_until_s or 0.0)
-                await self._tell(call, held, pb.HOLD_PHASE_EXTENDED, answer)
+                answer = self._view.extend(held.hold)
+                if answer.leader:
+                    await self._tell(call, held, pb.HOLD_PHASE_EXTENDED, answer)
             else:
                 await self._ears.wait(seen, held.look_again_s(look.now_s, look.lease_until_s) - look.now_s)
+
+    def _look(self, held: _Held) -> Answer:
+        return self._view.ask(held.hold.name, promise_s=0.0, token=held.hold.token)
 
     async def _tell(self, call: Call, held: _Held, phase: pb.HoldPhase, answer: Answer) -> None:
         # No await from the answer until grpc has the message.
         await call.write(
             pb.HoldTermResponse(
                 phase=phase,
-                token=held.token,
-                valid_until_boottime_ns=math.floor(held.until_s * 1e9),
-                valid_for_ms=max(0, math.floor((held.until_s - answer.now_s) * 1000 + 1e-5)),
+                token=held.hold.token,
+                valid_until_boottime_ns=math.floor(held.hold.until_s * 1e9),
+                valid_for_ms=max(0, whole_ms(held.hold.until_s - answer.now_s)),
                 election=election(self._view, answer),
             )
         )
@@ -130,15 +140,12 @@ class Streams:
 
 
 class _Held:
-    """A term that is held for somebody, until `until_s` at least (seconds since boot)."""
+    """A term that is held for somebody. `fixed`: the promise is given once."""
 
-    __slots__ = ("fixed", "name", "promise_s", "token", "until_s")
+    __slots__ = ("fixed", "hold")
 
-    def __init__(self, name: str, token: int, promise_s: float, until_s: float, fixed: bool) -> None:
-        self.name = name
-        self.token = token
-        self.promise_s = promise_s
-        self.until_s = until_s
+    def __init__(self, hold: Hold, fixed: bool) -> None:
+        self.hold = hold
         self.fixed = fixed
 
     def worth_extending(self, now_s: float, lease_until_s: float) -> bool:
@@ -146,19 +153,21 @@ class _Held:
         if self.fixed:
             return False
         step_s = self._step_s(now_s, lease_until_s)
-        gain_s = min(now_s + self.promise_s, lease_until_s) - self.until_s
-        return gain_s >= step_s or (gain_s > 0.001 and self.until_s - now_s <= step_s)
+        gain_s = min(now_s + self.hold.promise_s, lease_until_s) - self.hold.until_s
+        return gain_s >= step_s or (gain_s > 0.001 and self.hold.until_s - now_s <= step_s)
 
     def look_again_s(self, now_s: float, lease_until_s: float) -> float:
         """When to look again, should nothing be published before: when an extension is due, else when the lease ends."""
-        if self.fixed or lease_until_s - self.until_s <= 0.001:
+        if self.fixed or lease_until_s - self.hold.until_s <= 0.001:
             return lease_until_s
         step_s = self._step_s(now_s, lease_until_s)
-        due_s = self.until_s - step_s
-        return min(due_s, self.until_s + step_s - self.promise_s) if self.until_s + step_s <= lease_until_s else due_s
+        due_s = self.hold.until_s - step_s
+        return (
+            min(due_s, self.hold.until_s + step_s - self.hold.promise_s) if self.hold.until_s + step_s <= lease_until_s else due_s
+        )
 
     def _step_s(self, now_s: float, lease_until_s: float) -> float:
-        return max(0.0, min(self.promise_s, lease_until_s - now_s)) / 3
+        return max(0.0, min(self.hold.promise_s, lease_until_s - now_s)) / 3
 
 
 def _kind(before: _Gist | None, now: _Gist) -> pb.ChangeKind | None:
