@@ -85,6 +85,9 @@ def _compare(compare: Compare) -> pb.Compare:
     if compare.target == "create":
         message.target = pb.Compare.CREATE
         message.create_revision = compare.operand
+    elif compare.target == "mod":
+        message.target = pb.Compare.MOD
+        message.mod_revision = compare.operand
     else:
         message.target = pb.Compare.LEASE
         message.lease = compare.operand

@@ -231,3 +231,38 @@ class Check:
             elif isinstance(result, TxnReply):
                 founds.extend(self.results(result))
         return founds
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """Where the records of all elections lie: beside the elections, for no election's name begins with a dot."""
+
+    prefix: bytes
+
+    @property
+    def end(self) -> bytes:
+        """The first key behind it: '0' follows '/'."""
+        return self.prefix[:-1] + b"0"
+
+    def key(self, election: str, kind: str) -> bytes:
+        """The key of one record."""
+        return self.prefix + f"{election}/{kind}".encode()
+
+    def record(self, key: bytes) -> tuple[str, str] | None:
+        """Election and kind of a record's key; None if it is none of ours."""
+        parts = key.removeprefix(self.prefix).decode("utf-8", "replace").split("/")
+        return (parts[0], parts[1]) if key.startswith(self.prefix) and len(parts) == 2 and all(parts) else None
+
+    def read(self) -> Txn:
+        """Read all records."""
+        return Txn((), (Get(self.prefix, self.end, keys_only=False),))
+
+    def write(self, key: bytes, value: bytes | None, version: int) -> Txn:
+        """Put `value` (None: nothing) in place of `version`, the revision of its last change; 0: in place of nothing."""
+        # Safety: see test_a_write_over_another_version_changes_nothing
+        return Txn((Compare(key, "mod", "=", version),), (Put(key, value) if value is not None else Delete(key),))
+
+
+def shelf_of(path: str) -> Shelf:
+    """The records under the store's path."""
+    return Shelf((f"{path}/" if path else "").encode() + b".leaderd/.records/")

@@ -49,6 +49,7 @@ class _Watch:
     range_end: bytes
     listener: Listener
     fresh: FreshListener | None = None
+    optional: bool = False
 
 
 class Watcher:
@@ -78,6 +79,13 @@ class Watcher:
         watches that begin in the past catch up one by one, up to 100 ms later. One that begins now is never late.
         """
         return self._start(_Watch(key, 0, False, b"", listener, listener))
+
+    def add_optional(self, key: bytes, range_end: bytes, start_revision: int, listener: Listener) -> int:
+        """Watch a range that the others can do without: where a permission is missing, it is given up first; returns its number.
+
+        A server refuses one watch of a stream without saying which.
+        """
+        return self._start(_Watch(key, start_revision, False, range_end, listener, optional=True))
 
     def _start(self, watch: _Watch) -> int:
         number = next(self._ids)
@@ -130,16 +138,17 @@ class Watcher:
             self._client.blame(wire, e)
             if is_token_refused(e):
                 await self._try_new_token(token)
+            elif e.code == "PERMISSION_DENIED":
+                self._end([number for number, watch in self._watches.items() if watch.optional])
             return e
         finally:
             if self._stream is not None:
                 self._stream.cancel()
                 self._stream = None
-            self._end_fresh()
+            self._end([number for number, watch in self._watches.items() if watch.fresh is not None])
 
-    def _end_fresh(self) -> None:
-        for number, watch in [(number, watch) for number, watch in self._watches.items() if watch.fresh is not None]:
-            del self._watches[number]
+    def _end(self, numbers: list[int]) -> None:
+        for watch in [self._watches.pop(number) for number in numbers]:
             watch.listener.missed()
 
     async def _open(self, stream: WatchStream) -> None:

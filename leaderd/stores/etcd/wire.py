@@ -64,11 +64,11 @@ class Delete:
 class Compare:
     """One condition of a transaction; with `range_end` every key of [key, range_end) must meet it.
 
-    etcd's rule for a missing key: its `create` and `lease` are 0, and a comparison of its `value` fails whatever it says.
+    etcd's rule for a missing key: its `create`, `mod` and `lease` are 0, and a comparison of its `value` fails whatever it says.
     """
 
     key: bytes
-    target: Literal["create", "lease", "value"]
+    target: Literal["create", "mod", "lease", "value"]
     result: Literal["=", "<", ">"]
     operand: int | bytes
     range_end: bytes = b""
