@@ -6,10 +6,11 @@
 - `session.py`: one session: open, renew and prove at a quorum, watch, close.
 - `lock.py`: one election's lock: acquire, claim, release, and the argument why each is sound.
 - `contest.py`: one election: wait until the lock is free, race for it, guard it.
+- `records.py`: the records beside the elections.
 - `store.py`: commands in, tasks, events out.
 
-Permissions: `write` on the keys `<prefix>/<election>/.lock` and `<prefix>/.leaderd/<election>/mark`, and `session` `write` on the
-agent's node. An agent admits 200 connections per client address by default (`limits.http_max_conns_per_client`), and each
+Permissions: `write` on the keys `<prefix>/<election>/.lock`, `<prefix>/.leaderd/<election>/mark` and those beneath
+`<prefix>/.leaderd/.records/`, and `session` `write` on the agent's node. An agent admits 200 connections per client address by default (`limits.http_max_conns_per_client`), and each
 election that is stood in keeps one open.
 """
 
