@@ -370,6 +370,18 @@ async def test_a_mark_that_was_not_lifted_is_raised_by_the_claim(place: Place) -
     assert (mark["Value"], claimed.token > seen["ModifyIndex"]) == (f"{claimed.token:020d}", True)
 
 
+async def test_a_mark_is_raised_before_its_raiser_leaves(place: Place) -> None:
+    """Who holds a token that is not above its own mark raises the store's and leaves: whoever is next has to meet it."""
+    one, two = await place.candidate(), await place.candidate()
+    await one.stand()
+    elected = await one.expect(Elected)
+    await two.stand()
+    high = elected.token + 1_000_000
+    one.raise_mark("e", high)
+    one.submit(Withdraw(one.epoch, "e", elected.token))
+    assert (await two.expect(Elected)).mark == high
+
+
 async def test_a_mark_that_rose_while_waiting_is_never_lowered(place: Place) -> None:
     """Seen before it rose: the acquisition is refused in one piece, made again without, and the core is told the true mark."""
     one, two, first = await _waiting(place)

@@ -10,8 +10,8 @@
 - `store.py`: commands in, tasks, events out.
 
 Permissions: `write` on the keys `<prefix>/<election>/.lock`, `<prefix>/.leaderd/<election>/mark` and those beneath
-`<prefix>/.leaderd/.records/`, and `session` `write` on the agent's node. An agent admits 200 connections per client address by default (`limits.http_max_conns_per_client`), and each
-election that is stood in keeps one open.
+`<prefix>/.leaderd/.records/`, and `session` `write` on the agent's node. An agent admits 200 connections per client address by
+default (`limits.http_max_conns_per_client`), and each election that is stood in keeps one open.
 """
 
 from leaderd.stores.consul.store import ConsulStore

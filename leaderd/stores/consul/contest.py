@@ -96,8 +96,9 @@ class Contest:
             return problem is None or problem.reason not in PASSING
 
     async def raise_mark(self, mark: int) -> None:
-        """Carry out `RaiseMark`."""
-        await self._lock.raise_mark(mark)
+        """Carry out `RaiseMark`: before the withdrawal that follows it, so that whoever is next meets the mark."""
+        async with self._order:
+            await self._lock.raise_mark(mark)
 
     # ---- standing
 
