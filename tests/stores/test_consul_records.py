@@ -146,6 +146,18 @@ async def test_waiting_costs_no_requests(place: Place, pair: tuple[Watcher, Watc
     assert one.one.store.traffic.requests == before
 
 
+async def test_with_no_record_at_all_the_writes_of_others_cost_little(place: Place, pair: tuple[Watcher, Watcher]) -> None:
+    """Consul wakes a query under an empty prefix for keys beside it; a hand-over a moment is more than there ever is."""
+    one, _ = pair
+    before = one.one.store.traffic.requests
+    for number in range(20):
+        await place.api("PUT", f"/v1/kv/{place.path}/.leaderd/e{number}/mark", b"x")
+        await place.pause(0.1)
+    assert one.one.store.traffic.requests - before <= 10
+    await one.records.write("e", "pause", b"1", 0)
+    await one.sees("e", "pause", b"1")
+
+
 async def test_strange_keys_under_the_prefix_are_passed_over(place: Place, pair: tuple[Watcher, Watcher]) -> None:
     one, _ = pair
     for key in ("e", "e/pause/deeper", "e/"):

@@ -20,6 +20,10 @@ from leaderd.stores.consul.session import PASSING, Session, backoff_s, following
 Seen = Callable[[str, str, bytes | None, int], None]
 """Told of a record: election, kind, value (None: there is none), version."""
 
+_PAUSE_S = 0.1
+_LONGEST_PAUSE_S = 0.6
+"""A record is seen within a second."""
+
 
 class Records:
     """The records as this session has seen them."""
@@ -44,7 +48,7 @@ class Records:
 
     async def watch(self) -> None:
         """Tell of every change for as long as the session lives; never gives up."""
-        attempts = 0
+        attempts, pause_s = 0, _PAUSE_S
         while True:
             try:
                 await self.known()
@@ -61,8 +65,9 @@ class Records:
                 self._index = 0
                 continue
             self._index = index
-            self._tell(found)
-            await asyncio.sleep(jitter(0.05, 0.15))  # under an empty prefix the index counts the keys of others as well
+            # Under an empty prefix the keys of others, marks among them, wake the query as well: asked anew ever less quickly.
+            pause_s = _PAUSE_S if self._tell(found) else min(2 * pause_s, _LONGEST_PAUSE_S)
+            await asyncio.sleep(jitter(pause_s / 2, pause_s))
 
     async def write(self, election: str, kind: str, value: bytes | None, version: int) -> int | Problem | None:
         """Put `value` (None: nothing) in place of `version`: the new version; None if it is another version; or what failed."""
@@ -91,13 +96,16 @@ class Records:
         found, self._index = await self._session.read_tree(self._prefix)
         self._tell(found)
 
-    def _tell(self, found: tuple[wire.Record, ...]) -> None:
+    def _tell(self, found: tuple[wire.Record, ...]) -> bool:
+        """Tell what has changed; whether anything has."""
         keys = self._session.keys
         now = {place: record for record in found if (place := keys.place(record.key)) is not None}
-        for place in [place for place in self._known if place not in now]:
+        gone = [place for place in self._known if place not in now]
+        changed = [(place, record) for place, record in now.items() if self._known.get(place) != record.modify_index]
+        for place in gone:
             del self._known[place]
             self._seen(*place, None, 0)
-        for place, record in now.items():
-            if self._known.get(place) != record.modify_index:
-                self._known[place] = record.modify_index
-                self._seen(*place, wire.read_value(record), record.modify_index)
+        for place, record in changed:
+            self._known[place] = record.modify_index
+            self._seen(*place, wire.read_value(record), record.modify_index)
+        return bool(gone or changed)
