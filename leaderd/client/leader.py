@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from functools import wraps
 from time import CLOCK_BOOTTIME, clock_gettime_ns
-from typing import Any, NamedTuple, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from leaderd.client.errors import DaemonUnreachable, NotLeader
 from leaderd.client.lease import LeaseMap
-from leaderd.client.wire import find_socket, get
+from leaderd.client.places import find_socket
+from leaderd.client.term import Term, as_query
+
+if TYPE_CHECKING:
+    from leaderd.client.hold import Guard, Hold, Holding
+    from leaderd.client.watch import Watch, Watcher
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -19,36 +24,8 @@ Skip = Callable[[NotLeader], object]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", re.ASCII)
 _FOR_EVER_NS = 2**63
-_LOOK_EVERY_S = 0.05
 _CO_COROUTINE = 0x80
 """`inspect.CO_COROUTINE`; the module takes longer to import than all of this."""
-
-
-class Term(NamedTuple):
-    """A yes: the fencing token to send along, and until when it holds (ns on CLOCK_BOOTTIME).
-
-    From `require`, the instant is promised by the daemon; from `look`, it is that of the lease, which a release may cut short.
-    """
-
-    token: int
-    valid_until_ns: int
-
-    @property
-    def valid_for_s(self) -> float:
-        """Seconds left; 0 when it is over."""
-        return max(0.0, (self.valid_until_ns - clock_gettime_ns(CLOCK_BOOTTIME)) / 1e9)
-
-    def check(self) -> None:
-        """Raise `NotLeader` once the instant has passed."""
-        if clock_gettime_ns(CLOCK_BOOTTIME) >= self.valid_until_ns:
-            raise NotLeader(f"term {self.token} is over, or was promised no longer", "lease_expired")
-
-
-class Change(NamedTuple):
-    """What `watch` tells: whether we lead now, and in which term."""
-
-    leader: bool
-    token: int | None
 
 
 class Leader:
@@ -102,10 +79,12 @@ class Leader:
             if (pretended := self._pretended()) is None:
                 raise NotLeader("LEADERD_DISABLED=follower", "disabled")
             return pretended
-        query = [] if promise is None else [f"promise={_duration(promise)}", f"min_valid={_duration(promise)}"]
+        query = [] if promise is None else [f"promise={as_query(promise)}", f"min_valid={as_query(promise)}"]
         query += [] if token is None else [f"token={token}"]
         path = "/is-leader" + (f"/{self.name}" if self.name else "") + ("?" + "&".join(query) if query else "")
-        where = self._socket or find_socket()
+        from leaderd.client.wire import get  # not needed by whoever only looks
+
+        where = self._where()
         asked_ns = clock_gettime_ns(CLOCK_BOOTTIME)
         status, body = get(where, path)
         if status == 503 and "reason" in body:
@@ -157,18 +136,78 @@ class Leader:
 
         return decorate
 
-    async def watch(self) -> AsyncIterator[Change]:
-        """The state now, then each change of it. Looks every 50 ms: a term shorter than that may be missed."""
-        import asyncio
+    def guard(self, promise: str | float | None = None, min_valid: str | float | None = None) -> Guard:
+        """Work in flight that a hand-over waits for: `with leader.guard(promise="5s") as term:`, or `async with`.
 
-        last = None
-        while True:
-            token = await asyncio.to_thread(lambda: self.token)
-            change = Change(token is not None, token)
-            if change != last:
-                last = change
-                yield change
-            await asyncio.sleep(_LOOK_EVERY_S)
+        The daemon keeps promising the term for `promise` ahead (default: its usual one) until the block ends, and takes the promise
+        back at once then. When leadership is to be given up meanwhile, `term.ending` turns true, and the block has what is left of
+        the promise to finish: `term.require()` before each step raises when that is over. `min_valid`: begin only with so much
+        of the lease left. Entering raises `NotLeader` or `DaemonUnreachable`.
+        """
+        from leaderd.client.hold import Guard
+
+        return Guard(self, promise, min_valid)
+
+    def hold(self, promise: str | float | None = None, min_valid: str | float | None = None) -> Hold:
+        """Work that lives as long as the term: `async with leader.hold() as term:`. A `guard` that also cancels the task.
+
+        The task is cancelled when leadership is being given up, or when the daemon has not been heard of until shortly before the
+        promise ends; cleaning up has what is left of the promise. The block then raises `NotLeader`.
+        """
+        from leaderd.client.hold import Hold
+
+        return Hold(self, promise, min_valid)
+
+    def watch(self) -> Watch:
+        """How things stand now, then each change of it: `for change in leader.watch()`, or `async for`. Never ends by itself.
+
+        Heard from the daemon as it happens; without one, not leading, from the lease's deadline at the latest.
+        """
+        from leaderd.client.watch import Watch
+
+        return Watch(self.open_watch)
+
+    # ---- for `guard`, `hold` and `watch`; a `FakeLeader` has its own
+
+    def open_hold(self, promise: str | float | None, min_valid: str | float | None, on_ending: Callable[[], None]) -> Holding:
+        """Begin to hold the term. Raises `NotLeader` and `DaemonUnreachable`."""
+        from leaderd.client.hold import HeldTerm, Listener, Pretence
+        from leaderd.client.line import Line
+
+        if self.disabled:
+            return Pretence(HeldTerm(*self.require()))
+        query = [] if promise is None else [f"promise={as_query(promise)}"]
+        query += [] if min_valid is None else [f"min_valid={as_query(min_valid)}"]
+
+        def connect(token: int | None) -> Line:
+            where = self._where()
+            named = [*query, *([] if token is None else [f"token={token}"])]
+            return Line(
+                where, f"/v1/elections/{self.name or self._only_one(where)}/hold" + ("?" + "&".join(named) if named else "")
+            )
+
+        return Listener(connect, on_ending)
+
+    def open_watch(self) -> Watcher:
+        """Begin to watch."""
+        from leaderd.client.line import Line
+        from leaderd.client.watch import Constant, Watcher
+
+        if self.disabled:
+            return Constant(self._pretended())
+        return Watcher(lambda: Line(where := self._where(), f"/v1/events?promise=0&election={self.name or self._only_one(where)}"))
+
+    def _where(self) -> str:
+        return self._socket or find_socket()
+
+    def _only_one(self, where: str) -> str:
+        """The name of the daemon's only election."""
+        from leaderd.client.wire import get
+
+        _, body = get(where, "/is-leader?promise=0")
+        if "election" not in body:
+            raise DaemonUnreachable(f"the daemon at {where} says: {body.get('detail') or body.get('title')}")
+        return str(body["election"])
 
     def _pretended(self) -> Term | None:
         return Term(1, _FOR_EVER_NS) if self.disabled == "leader" else None
@@ -182,14 +221,3 @@ class Leader:
         if os.path.exists(found.path):
             self._map = found
         return found
-
-
-def _duration(value: str | float) -> str:
-    """As the daemon reads it: `30s` stays, seconds become whole milliseconds, rounded up."""
-    if isinstance(value, str):
-        if not value.isascii() or not value.replace(".", "").isalnum():
-            raise ValueError(f"{value!r} is no duration: 500ms, 10s, 2m")
-        return value
-    if not 0 <= value < 1e9:
-        raise ValueError(f"{value!r} is no duration in seconds")
-    return f"{-int(-value * 1000 // 1)}ms" if value else "0"
