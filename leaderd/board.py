@@ -89,6 +89,10 @@ class Board:
         self._subscribers.add(wake)
         return lambda: self._subscribers.discard(wake)
 
+    def promised_until_s(self, name: str) -> float:
+        """The latest instant until which anything is promised in an election; minus infinity if nothing is."""
+        return self._ledgers[name].until_s
+
     def answer(
         self,
         name: str,
