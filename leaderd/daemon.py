@@ -19,6 +19,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from leaderd import __version__, log
+from leaderd.actions import Actions
 from leaderd.board import Board
 from leaderd.clock import BootClock
 from leaderd.config.model import Config, HostPort
@@ -30,6 +31,7 @@ from leaderd.errors import EXIT_CONFIG, EXIT_INTERNAL, EXIT_OK, Fatal
 from leaderd.hooks import Hooks, HookSet, hook_bound_s, parse_hook
 from leaderd.journal import Journal
 from leaderd.metrics import Metrics
+from leaderd.notify import ServiceManager
 from leaderd.observing import Afterwards
 from leaderd.runner import Runner
 from leaderd.stores.base import Identity
@@ -72,6 +74,7 @@ class Daemon:
         self._load = reload
         self._output = output
         self._reloading: asyncio.Task[None] | None = None
+        self._manager = ServiceManager(os.environ)
         self._clock = BootClock(max(config.timing.margin_s, 0.1))
         self._identity = Identity(config.instance, secrets.token_hex(8))
         self._store = configured_store(config, self._identity, self._clock)
@@ -91,6 +94,7 @@ class Daemon:
         observing = (transitions, metrics, self._journal, *((self._hooks,) if config.hooks else ()))
         observers = (Afterwards(observing, lambda error: self._runner.crash(error)),)
         self._runner = Runner(self._core, self._store, self._board, self._clock, self._timer.arm, self._on_crash, observers)
+        self._actions = Actions(self._runner.deliver, self._board, self._clock, self._journal)
         self._store.on_crash = self._runner.crash
         self._board.on_jump = self._on_jump
         self._board.on_given_back = self._on_given_back
@@ -112,12 +116,15 @@ class Daemon:
             unsubscribe = self._board.subscribe(self._on_published)
             self._runner.deliver(Started())
             self._started = True
+            self._manager.ready()
+            self._manager.watch(self._decides)
             # What start-up made lives as long as the process: the collector need not look at it again.
             gc.collect()
             gc.freeze()
             await self._stop.wait()
             unsubscribe()
         finally:
+            self._manager.close()
             self._timer.stop()
             await self._store.aclose()
             await self._hooks.aclose()
@@ -204,6 +211,10 @@ class Daemon:
         # An answer saw it first, and is being given: take note right after it, and ask the store for a fresh confirmation.
         asyncio.get_running_loop().call_soon(self._on_time)
 
+    def _decides(self) -> bool:
+        """Whether the election is being attended to: what feeds the service manager's watchdog."""
+        return not self._runner.crashed and self._timer.late_s() <= 2.0 * self._config.timing.ttl_s
+
     def _on_given_back(self) -> None:
         # A release may have waited for nothing else.
         asyncio.get_running_loop().call_soon(self._on_time)
@@ -240,6 +251,7 @@ class Daemon:
         promised_s = max(0.0, *(ledger.until_s - now_s for ledger in self._core.ledgers.values()))
         self._runner.deliver(DrainRequested())
         _after(_say, logging.INFO, f"{number.name}: draining", promised_ms=round(promised_s * 1000))
+        self._manager.stopping(promised_s + 2 * _DRAIN_GRACE_S)
         self._leave_in(promised_s + _DRAIN_GRACE_S)
 
     def _leave_in(self, seconds: float) -> None:
@@ -251,7 +263,11 @@ class Daemon:
 
     async def _reload(self) -> None:
         # In a thread: files can hang (a network disk), and the loop has an election to hold.
-        loaded = await asyncio.to_thread(self._load)
+        self._manager.reloading()
+        try:
+            loaded = await asyncio.to_thread(self._load)
+        finally:
+            self._manager.ready()
         if isinstance(loaded, list):
             for problem in loaded:
                 log.event(_LOG, logging.ERROR, f"reload refused: {problem}")
