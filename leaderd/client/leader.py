@@ -50,11 +50,15 @@ class Leader:
 
     def is_leader(self) -> bool:
         """Whether this instance leads now: a look, for each step anew. False when in doubt; never raises for want of a daemon."""
+        if (lease := self._map) is not None and lease.token() is not None:
+            return True
         return self.look() is not None
 
     @property
     def token(self) -> int | None:
         """The fencing token of the term held now, None when there is none."""
+        if (lease := self._map) is not None and (token := lease.token()) is not None:
+            return token
         term = self.look()
         return None if term is None else term.token
 

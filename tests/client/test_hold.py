@@ -241,7 +241,7 @@ def test_a_hold_is_dated_from_before_the_question(tmp_path: Path) -> None:
             with connection:
                 connection.recv(4096)
                 body = {"valid_for_ms": 1000, "valid_until_boottime_ns": now_ns() + hour_ns + 10**9, "token": 1}
-                time.sleep(0.5)
+                threading.Event().wait(0.5)
                 head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
                 connection.sendall(head + b"event: held\ndata: " + json.dumps(body).encode() + b"\n\n")
 
