@@ -87,6 +87,7 @@ CATALOGUE: tuple[Item, ...] = (
     Item("curator", "5.4", "bookworm", _CURATOR),
     Item("chromium", "headless", "bookworm", ("chromium-headless-shell", "fonts-dejavu-core"), libraries=True),
     Item("nftables", "1.0", "bookworm", ("nftables",), libraries=True),
+    Item("prometheus", "2.42", "bookworm", ("prometheus",)),  # with promtool, which tests the alerts
 )
 # The jute jar comes first: the manifest of zookeeper.jar names absolute paths, so an older jute jar installed on the
 # machine would win otherwise, and every client connect would die with NoSuchMethodError in a healthy-looking ensemble.
@@ -96,8 +97,8 @@ _ZOOKEEPER_JARS = (
     *("netty-transport-native-epoll", "netty-transport-native-unix-common"),
 )
 _CURATOR_JARS = ("curator-recipes", "curator-framework", "curator-client", "guava")
-_PATH_PROGRAMS = {"etcd": ("etcd", "etcdctl"), "consul": ("consul",)}
-_VERSION_COMMAND = {"etcd": "--version", "consul": "version"}
+_PATH_PROGRAMS = {"etcd": ("etcd", "etcdctl"), "consul": ("consul",), "prometheus": ("prometheus", "promtool")}
+_VERSION_COMMAND = {"etcd": "--version", "consul": "version", "prometheus": "--version"}
 
 
 def servers() -> list[str]:
