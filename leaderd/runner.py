@@ -89,6 +89,7 @@ class Runner:
 
     def _step(self, event: Event, now_s: float) -> None:
         old = self._board.snapshot
+        self._core.wall_ahead_s = self._clock.wall_s() - now_s
         commands = self._core.handle(event, now_s)
         new = self._core.snapshot(now_s)
         self._board.publish(new)

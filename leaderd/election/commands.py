@@ -90,4 +90,19 @@ class RaiseMark:
     mark: int
 
 
-Command = OpenSession | Renew | CloseSession | Stand | Claim | Withdraw | RaiseMark
+@dataclass(frozen=True, slots=True)
+class WriteRecord:
+    """Put `value` (None: nothing) in place of the record of which `version` was told last (0: none has been there).
+
+    Answered by `RecordWritten`, or by `RecordRefused`: with no problem where the record is of another version by now. At most one
+    is outstanding for each election and kind. Given only to stores that keep records (`Store.keeps_records`).
+    """
+
+    epoch: int
+    election: str
+    kind: str
+    value: bytes | None
+    version: int
+
+
+Command = OpenSession | Renew | CloseSession | Stand | Claim | Withdraw | RaiseMark | WriteRecord

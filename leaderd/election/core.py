@@ -24,6 +24,10 @@ from leaderd.election.events import (
     Event,
     Queued,
     QueueSeen,
+    RecordEvent,
+    RecordRefused,
+    RecordSeen,
+    RecordWritten,
     ReleaseForced,
     Renewed,
     RenewFailed,
@@ -37,6 +41,7 @@ from leaderd.election.events import (
     Started,
     TimeReached,
     Withdrawn,
+    WriteRequested,
 )
 from leaderd.election.ledger import Ledger
 from leaderd.election.machine import Election
@@ -73,6 +78,9 @@ class Core:
         self.draining = False
         self.close_at_s = -math.inf
         self.jumps = 0
+        self.wall_ahead_s = 0.0
+        """How far the wall clock is ahead of the boot clock, for what people date; the runner keeps it up to date. No lease is
+        ever dated by it."""
         self._views: dict[str, ElectionView] = {}
         self._gists: dict[str, tuple[State, int | None, str | None]] = {}
 
@@ -94,6 +102,10 @@ class Core:
                 commands += self._on_session(event, now_s)
             case Queued() | Elected() | Claimed() | StandFailed() | EntryGone() | Withdrawn() | QueueSeen():
                 commands += self._on_election(event, now_s)
+            case RecordSeen() | RecordWritten() | RecordRefused():
+                self._on_record(event, now_s)
+            case WriteRequested():
+                commands += self._on_write_requested(event)
             case Started():
                 self.started = True
             case TimeReached():
@@ -127,7 +139,7 @@ class Core:
         live = self.session.live
         session_s = math.inf if self.draining and not live else self.session.next_deadline_s(now_s)
         close_s = self.close_at_s if self._drained else math.inf
-        return min(session_s, close_s, *(e.next_deadline_s(live) for e in self.elections.values()))
+        return min(session_s, close_s, *(e.next_deadline_s(live, self.wall_ahead_s) for e in self.elections.values()))
 
     def snapshot(self, now_s: float) -> Snapshot:
         """Everything that can be seen at `now_s`, as one immutable value."""
@@ -178,6 +190,8 @@ class Core:
             return []
         match event:
             case SessionOpened():
+                for election in self.elections.values():
+                    election.orders.session_began()
                 unfit = session.opened(event, now_s)
                 return self._end_session(unfit, now_s) if unfit is not None else []
             case SessionFailed():
@@ -245,6 +259,27 @@ class Core:
             case _:
                 assert_never(event)
 
+    def _on_record(self, event: RecordEvent, now_s: float) -> None:
+        election = self.elections.get(event.election)
+        if election is None or event.epoch != self.session.epoch or not self.session.live:
+            return
+        match event:
+            case RecordSeen():
+                election.orders.told(event)
+            case RecordWritten():
+                election.orders.written(event)
+            case RecordRefused():
+                election.orders.records.refused(event, now_s)
+            case _:
+                assert_never(event)
+
+    def _on_write_requested(self, event: WriteRequested) -> list[Command]:
+        records = self.elections[event.election].orders.records
+        if not self.session.live:
+            records.unreachable(event.kind, event.ticket)
+            return []
+        return [*records.write(self.session.epoch, event.kind, event.value, event.version, event.ticket)]
+
     def _go_on(self, now_s: float) -> list[Command]:
         """What is due by itself: open, stand, withdraw, renew; and close when drained."""
         session = self.session
@@ -255,11 +290,14 @@ class Core:
             return session.end(None, now_s)
         if not session.live:
             return commands if self.draining else session.open(now_s)
+        wall_s = now_s + self.wall_ahead_s
         for election in self.elections.values():
             commands += election.expire(session.epoch, now_s)
+            commands += election.obey(session.epoch, now_s, wall_s, self.config.instance)
             commands += election.release(session.epoch, now_s)
             commands += election.withdraw_again(session.epoch, now_s)
             commands += election.stand(session.epoch, now_s)
+            commands += election.tidy(session.epoch, now_s, wall_s, self.config.instance)
         if self._drained and now_s >= self.close_at_s:
             return commands + session.end(None, now_s)
         return commands + session.renew(self._entries(), now_s)
@@ -269,10 +307,14 @@ class Core:
         return tuple(Entry(e.name, e.token) for e in self.elections.values() if e.phase in proven and e.token is not None)
 
     def _resting(self, election: Election) -> State:
-        if self.draining or election.phase is Phase.RELEASING:
+        if self.draining:
             return State.DRAINING
         if not self.session.live:
             return State.UNKNOWN if self.session.ever_live else State.STARTING
+        if election.orders.held is Reason.PAUSED:
+            return State.PAUSED
+        if election.phase is Phase.RELEASING:
+            return State.DRAINING
         return State.LEADER if election.phase is Phase.LEADING else State.FOLLOWER
 
     def _indexed(self, view: ElectionView, now_s: float) -> ElectionView:

@@ -158,6 +158,43 @@ class QueueSeen:
     led: bool
 
 
+# ---- the records beside an election
+
+
+@dataclass(frozen=True, slots=True)
+class RecordSeen:
+    """A record is now `value` (None: there is none) in `version`; what a record means, only the core knows.
+
+    What has not been told by the first `Elected` of a session is not there. Unknown kinds are told as well, and ignored.
+    """
+
+    epoch: int
+    election: str
+    kind: str
+    value: bytes | None
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecordWritten:
+    """Our write is committed; `version` is the record's now."""
+
+    epoch: int
+    election: str
+    kind: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecordRefused:
+    """Our write was not carried out: the record is of another version (`problem` None); or it may have been (UNKNOWN)."""
+
+    epoch: int
+    election: str
+    kind: str
+    problem: Problem | None = None
+
+
 # ---- the daemon itself
 
 
@@ -198,6 +235,17 @@ class StandRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class WriteRequested:
+    """Somebody in this daemon wants a record written, as `WriteRecord` says; `ticket`, above 0, names the wish in the outcome."""
+
+    election: str
+    kind: str
+    value: bytes | None
+    version: int
+    ticket: int
+
+
+@dataclass(frozen=True, slots=True)
 class DrainRequested:
     """The daemon is to stop: answer no, release when the promises have lapsed, close the session, stand no more."""
 
@@ -209,6 +257,9 @@ class ReleaseForced:
 
 SessionEvent = SessionOpened | SessionFailed | Renewed | RenewFailed | SessionGone | Disconnected | Connected
 ElectionEvent = Queued | Elected | Claimed | StandFailed | EntryGone | Withdrawn | QueueSeen
-DaemonEvent = Started | TimeReached | ClockJumped | ResignRequested | StandRequested | DrainRequested | ReleaseForced
-StoreEvent = SessionEvent | ElectionEvent
+RecordEvent = RecordSeen | RecordWritten | RecordRefused
+DaemonEvent = (
+    Started | TimeReached | ClockJumped | ResignRequested | StandRequested | WriteRequested | DrainRequested | ReleaseForced
+)
+StoreEvent = SessionEvent | ElectionEvent | RecordEvent
 Event = StoreEvent | DaemonEvent

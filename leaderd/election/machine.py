@@ -15,6 +15,7 @@ from leaderd.election.backoff import Backoff
 from leaderd.election.commands import Claim, Command, RaiseMark, Stand, Withdraw
 from leaderd.election.events import Claimed, Contender, Elected, Queued, QueueSeen, StandFailed, Withdrawn
 from leaderd.election.ledger import Ledger
+from leaderd.election.orders import Orders
 from leaderd.election.problems import Outcome, Problem, Reason
 from leaderd.election.state import TRANSITIONS, ElectionView, Phase, State, Term
 
@@ -38,12 +39,13 @@ class Election:
         self.leader: str | None = None
         self.contenders: tuple[Contender, ...] = ()
         self.led = False
+        self.orders = Orders(name)
 
     # ---- standing
 
     def stand(self, epoch: int, now_s: float) -> list[Command]:
         """Enter the queue, if out of it and neither cooling down nor told to stay out."""
-        if self.phase is not Phase.OUT or now_s < self.stand_at_s:
+        if self.phase is not Phase.OUT or now_s < self.stand_at_s or self.orders.held is not None:
             return []
         self._enter(Phase.STANDING)
         self.stand_at_s = -math.inf
@@ -122,6 +124,10 @@ class Election:
         self._because(Reason.LEASE_EXPIRED, "no renewal confirmed our entry before the deadline")
         return self._withdraw(epoch)
 
+    def tidy(self, epoch: int, now_s: float, wall_s: float, instance: str) -> list[Command]:
+        """Put the records in order that only a leader may: what is over, what has arrived."""
+        return self.orders.tidy(epoch, self.term.token, now_s, wall_s, instance) if self.term is not None else []
+
     # ---- leaving
 
     def entry_gone(self, problem: Problem, now_s: float) -> list[Command]:
@@ -141,6 +147,7 @@ class Election:
         if problem is not None and self.stand_at_s < math.inf:
             self._because(problem.reason, problem.detail)
         self.leader, self.contenders, self.led = None, (), False
+        self.orders.records.session_ended()
 
     def resign(self, epoch: int, reason: Reason, stand_at_s: float, now_s: float) -> list[Command]:
         """Answer no from now on; release when the promises have lapsed; stand again at `stand_at_s` (infinity: not by itself)."""
@@ -156,6 +163,20 @@ class Election:
         if self.phase is Phase.OUT:
             self._because(reason)
         return []
+
+    def obey(self, epoch: int, now_s: float, wall_s: float, instance: str) -> list[Command]:
+        """Do as the records say: out, while the election is paused or leadership is on its way to somebody else."""
+        leading = self.phase in {Phase.LEADING, Phase.RELEASING}
+        reason, detail = self.orders.judge(wall_s, instance, leading=leading)
+        if reason is None:
+            if self.reason in {Reason.PAUSED, Reason.STEPPED_ASIDE} and self.stand_at_s == math.inf:
+                self._because(Reason.CORDONED)
+            return []
+        commands: list[Command] = []
+        if self.phase not in {Phase.OUT, Phase.RELEASING, Phase.WITHDRAWING}:
+            commands = self.resign(epoch, reason, self.stand_at_s, now_s)
+        self._because(reason, detail)
+        return commands
 
     def release(self, epoch: int, now_s: float, *, forced: bool = False) -> list[Command]:
         """Give the entry back to the store, once nothing promised is left."""
@@ -196,11 +217,12 @@ class Election:
         if self.phase is Phase.QUEUED and self.leader is not None:
             self._because(Reason.OTHER_LEADER)
 
-    def next_deadline_s(self, session_live: bool) -> float:
+    def next_deadline_s(self, session_live: bool, wall_ahead_s: float = 0.0) -> float:
         """The next instant at which this machine has something to do; infinity if none."""
         match self.phase:
             case Phase.OUT:
-                return self.stand_at_s if session_live else math.inf
+                held_until_s = self.orders.held_until_s - wall_ahead_s if self.orders.held is not None else -math.inf
+                return max(self.stand_at_s, held_until_s) if session_live else math.inf
             case Phase.LEADING:
                 return self.term.valid_until_s if self.term is not None else math.inf
             case Phase.RELEASING:
@@ -226,6 +248,10 @@ class Election:
             led=self.led or leading,
             terms=self.terms,
             standing=self.stand_at_s < math.inf,
+            pause=self.orders.shown_pause,
+            transfer=self.orders.transfer,
+            records=self.orders.records.seen,
+            settled=self.orders.records.settled,
         )
 
     # ---- inside

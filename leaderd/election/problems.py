@@ -37,6 +37,8 @@ class Reason(StrEnum):
     DRAINING = "draining"
     CORDONED = "cordoned"
     PAUSED = "paused"
+    STEPPED_ASIDE = "stepped_aside"
+    """Leadership is being transferred to a named candidate, and this one is not it."""
     TOKEN_NOT_ABOVE_MARK = "token_not_above_mark"  # noqa: S105 - a fencing token, no secret
     """The store offers a token that is not above the election's high-water mark (restored or replaced store)."""
     STORE_UNREACHABLE = "store_unreachable"

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from leaderd.election.events import Contender
+from leaderd.election.pause import Pause
 from leaderd.election.problems import Problem, Reason
+from leaderd.election.records import Record, Settled
+from leaderd.election.transfer import Transfer
 
 
 class Phase(StrEnum):
@@ -93,6 +97,14 @@ class ElectionView:
     """Terms led by this process so far."""
     standing: bool = True
     """False while cordoned, cooling down or draining."""
+    pause: Pause | None = None
+    """The pause in force, as the store has it; None if the election is not paused."""
+    transfer: Transfer | None = None
+    """The last transfer, under way or not."""
+    records: Mapping[str, Record] = field(default_factory=dict)
+    """The records beside the election, by kind, as the store showed them last."""
+    settled: Mapping[str, Settled] = field(default_factory=dict)
+    """What became of our last write, by kind of record."""
 
     def state_at(self, now_s: float) -> State:
         """The state at `now_s`."""

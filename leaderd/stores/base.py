@@ -1,4 +1,4 @@
-"""The contract between the core and a store: seven commands in, events out. Every driver is held to it by `tests/contract`.
+"""The contract between the core and a store: eight commands in, events out. Every driver is held to it by `tests/contract`.
 
 A driver turns a command into wire calls and wire answers into events. It decides nothing: not who leads, not when to try again,
 not how long an answer is valid. What it must guarantee:
@@ -17,6 +17,21 @@ not how long an answer is valid. What it must guarantee:
 8. After `CloseSession(epoch)` no event of that epoch is delivered; late replies are dropped, their watches stopped.
 9. Several elections are stood in at once over the one session.
 10. Secrets appear in no event, log line or `repr`. A driver logs nothing per call; problems travel in events.
+
+Records: beside each election lie a few small documents (`pause`, `transfer`, `history`), outside of what other clients of the
+recipe look at. To a driver they are opaque bytes of at most 64 KiB with a version.
+
+11. In each session all records that exist are read at a quorum and told by `RecordSeen` before the first `Elected` of the session
+    is told. A driver that cannot read them tells no `Elected`: it tries again, or fails the standing (a paused election must not be
+    led by whoever did not see the pause). A record that the credentials do not let us read must not pass for one that is not there.
+12. While the session lives every change is told by `RecordSeen`, also of elections that we do not stand in at the moment, and our
+    own; within 1 s where the store answers. In between, changes may be skipped: the latest state is what counts.
+13. A version is a number of the driver's choice, above 0 where there is a value. It must never be the same for two different
+    values, also when the record was deleted in between (a store that begins anew after a deletion writes an empty value instead of
+    deleting, and tells it as None with the version that follows). `WriteRecord` names the version told last, 0 if none was told
+    or 0 was.
+14. A write is one compare-and-set, never sent twice: after an answer was lost it is UNKNOWN, and the watch will tell.
+15. Whatever lies in a record's place, nothing crashes: what a driver cannot read as bytes it tells as `b""`.
 """
 
 from __future__ import annotations
@@ -56,6 +71,8 @@ class Store(Protocol):
     """`local`, `zookeeper`, `etcd` or `consul`."""
     rule: StoreRule
     """What this store guarantees about its sessions; the deadline arithmetic reads it."""
+    keeps_records: bool
+    """Whether the driver carries out `WriteRecord` and tells `RecordSeen` (rules 11 to 15)."""
     traffic: Traffic
     on_crash: Callable[[BaseException], None]
     """Called with an exception that the driver did not expect; the daemon ends leadership first, then itself (I11)."""

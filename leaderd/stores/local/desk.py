@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from leaderd.election.commands import Claim, CloseSession, Command, OpenSession, RaiseMark, Renew, Stand, Withdraw
+from leaderd.election.commands import Claim, CloseSession, Command, OpenSession, RaiseMark, Renew, Stand, Withdraw, WriteRecord
 from leaderd.election.events import (
     Claimed,
     Contender,
@@ -16,6 +16,9 @@ from leaderd.election.events import (
     Event,
     Queued,
     QueueSeen,
+    RecordRefused,
+    RecordSeen,
+    RecordWritten,
     Renewed,
     RenewFailed,
     SessionFailed,
@@ -26,7 +29,7 @@ from leaderd.election.events import (
 )
 from leaderd.election.problems import Outcome, Problem, Reason
 from leaderd.stores.base import Identity, NowS
-from leaderd.stores.local import files, recipe
+from leaderd.stores.local import files, recipe, records
 from leaderd.stores.local.host import read_host
 from leaderd.stores.local.problem import LocalError, SessionLost
 from leaderd.stores.local.schema import CommitFailed, connect, set_busy_timeout, sqlite_problem
@@ -48,6 +51,8 @@ def failure(command: Command, problem: Problem, sent_at_s: float) -> Event:
             return StandFailed(command.epoch, command.election, problem)
         case Withdraw():
             return Withdrawn(command.epoch, command.election, problem)
+        case WriteRecord():
+            return RecordRefused(command.epoch, command.election, command.kind, problem)
         case CloseSession() | RaiseMark():
             raise TypeError(f"{command} is never answered")
 
@@ -79,6 +84,8 @@ class Desk:
     _ttl_s: float = 0.0
     _revision: int = -1
     _standing: dict[str, Standing] = field(default_factory=dict)
+    _records: records.Versions = field(default_factory=dict)
+    """The records as they were told last."""
     _file: tuple[int, int] | None = None
     _session: str | None = None
     _foreign: recipe.Foreign = field(default_factory=recipe.Foreign)
@@ -119,7 +126,8 @@ class Desk:
         self._session, self._epoch, self._ttl_s, self._revision = session, command.epoch, command.ttl_s, -1
         self.probe_at_s, self.look_at_s = self.now_s(), None
         self._tell_others(left)
-        return [SessionOpened(command.epoch, sent_at_s, command.ttl_s)]
+        self._records = {}
+        return [SessionOpened(command.epoch, sent_at_s, command.ttl_s), *self._tell_records(self._recipe)]
 
     def renew(self, command: Renew) -> list[Event]:
         """Renew the session and check the entries, in one transaction."""
@@ -198,6 +206,26 @@ class Desk:
         self._use(command.epoch).raise_mark(command.election, command.mark)
         return []
 
+    # ---- records
+
+    def write(self, command: WriteRecord) -> list[Event]:
+        """Write a record, and wake everybody."""
+        db = self._use(command.epoch).db
+        version, everybody = records.write(db, command.election, command.kind, command.value, command.version)
+        if version is None:
+            return [RecordRefused(command.epoch, command.election, command.kind)]
+        for session in everybody:
+            files.ring(self.directory, session)
+        return [RecordWritten(command.epoch, command.election, command.kind, version)]
+
+    def _tell_records(self, current: recipe.Recipe) -> list[Event]:
+        before, self._records = self._records, records.versions(current.db)
+        events: list[Event] = [RecordSeen(self._epoch, *place, None, 0) for place in before.keys() - self._records.keys()]
+        for place, version in self._records.items():
+            if before.get(place) != version:
+                events.append(RecordSeen(self._epoch, *place, records.value(current.db, version), version))
+        return events
+
     # ---- looking
 
     def look_around(self, due: bool) -> None:
@@ -211,6 +239,8 @@ class Desk:
             raise SessionLost("the session expired in the local store")
         if not due and revision == self._revision:
             return
+        if revision != self._revision and (seen := self._tell_records(current)):
+            self.news(seen)
         self._revision = revision
         self.look_at_s = None
         for election in tuple(self._standing):

@@ -60,6 +60,20 @@ STEPS: tuple[tuple[str, ...], ...] = (
             ]
         ),
     ),
+    (
+        # AUTOINCREMENT again: a record's version is never given twice, not even after a deletion.
+        """CREATE TABLE record (
+            version INTEGER PRIMARY KEY AUTOINCREMENT,
+            election TEXT NOT NULL CHECK (typeof(election) = 'text'),
+            kind TEXT NOT NULL CHECK (typeof(kind) = 'text'),
+            value BLOB NOT NULL CHECK (typeof(value) = 'blob'),
+            UNIQUE (election, kind)
+        )""",
+        *(
+            f"CREATE TRIGGER record_{verb} AFTER {verb} ON record BEGIN UPDATE revision SET n = n + 1; END"  # noqa: S608 - constants
+            for verb in ("insert", "update", "delete")
+        ),
+    ),
 )
 SCHEMA_VERSION = 100 * GENERATION + len(STEPS)
 

@@ -25,6 +25,7 @@ class LocalStore:
 
     kind = "local"
     rule = RULES["local"]
+    keeps_records = True
 
     def __init__(
         self, address: StoreAddress, identity: Identity, timing: Timing, credentials: Credentials, tls: Tls, now_s: NowS

@@ -22,7 +22,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from leaderd.election.commands import Claim, CloseSession, Command, OpenSession, RaiseMark, Renew, Stand, Withdraw
+from leaderd.election.commands import Claim, CloseSession, Command, OpenSession, RaiseMark, Renew, Stand, Withdraw, WriteRecord
 from leaderd.election.events import Event, Withdrawn
 from leaderd.stores.base import Identity, NowS, Traffic
 from leaderd.stores.local.desk import Desk, failure
@@ -179,6 +179,8 @@ class Worker:
                 return desk.withdraw(command)
             case RaiseMark() as command:
                 return desk.raise_mark(command)
+            case WriteRecord() as command:
+                return desk.write(command)
 
     def _after(self, desk: Desk, error: sqlite3.Error | CommitFailed | LocalError | OSError) -> LocalError:
         """Make a problem of `error`, and forget the connection unless it is certainly sound."""
