@@ -72,6 +72,10 @@ class Line:
             self._shift_ns = self._asked_ns - answered_ns
         return until_ns + self._shift_ns
 
+    def fileno(self) -> int:
+        """The descriptor, for poll: readable when `next` may have something."""
+        return self._socket.fileno()
+
     def shutdown(self) -> None:
         """End it, from any thread: the daemon hears at once, forked children with a copy of the descriptor or not."""
         try:
@@ -82,6 +86,10 @@ class Line:
     def close(self) -> None:
         """End it, and free the descriptor."""
         self.shutdown()
+        self._socket.close()
+
+    def leave(self) -> None:
+        """Free the descriptor; the stream ends when no forked process has a copy of it any more."""
         self._socket.close()
 
     def _begin(self, path: str) -> None:

@@ -7,6 +7,7 @@ When the wrapper's end closes, the command dies.
 
 from __future__ import annotations
 
+import math
 import os
 import select
 import signal
@@ -61,6 +62,7 @@ class _Keeper:
         self.child: int | None = None
         self._status: int | None = None
         self._until_s = order.until_s
+        self._ending_s = math.inf
         self._told = self._frozen = False
 
     # ---- starting
@@ -116,7 +118,7 @@ class _Keeper:
                 self._tell()
 
     def _kill_s(self) -> float:
-        return self._until_s - self._order.lead_s
+        return min(self._until_s - self._order.lead_s, self._ending_s)
 
     def _next_s(self) -> float:
         return self._kill_s() if self._told or self._frozen else self._kill_s() - self._order.grace_s
@@ -132,6 +134,8 @@ class _Keeper:
         elif word == "signal":
             self._forward(int(value))
         elif word == "end":
+            # Somebody waits for our promise: the command gets its grace, and not what the promise has left beyond that.
+            self._ending_s = min(self._ending_s, self._now_s() + self._order.grace_s)
             self._tell()
         elif word == "freeze" and not self._told:
             self._frozen = True

@@ -14,7 +14,7 @@ from leaderd.cli.daemon_client import Unreachable, now_s
 from leaderd.errors import EXIT_TIMEOUT, Fatal
 from leaderd.exec import kernel, tree
 from leaderd.exec.keeper import LOST, MAX_PACKET_BYTES, Order, keep
-from leaderd.exec.validity import EXIT_OWN_FAILURE, Question, Standing
+from leaderd.exec.validity import EXIT_OWN_FAILURE, Question, Standing, Vow
 
 EXIT_NOT_LEADER, EXIT_LOST, EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND = 75, 76, 126, 127
 _ENOENT = 2
@@ -103,7 +103,8 @@ class _Run:
             _tell(
                 f"a grace of {wish.grace_s:g}s does not fit a lease of {first.lease_s:.1f}s, using {self._grace_s:.1f}s: raise ttl"
             )
-        self._promise_s = max(_SHORTEST_PROMISE_S, 2 * self._grace_s + self._lead_s)
+        # Extended when four fifths of it are left: what remains for the command between two extensions is never doubtful.
+        self._promise_s = max(_SHORTEST_PROMISE_S, 1.5 * (self._grace_s + self._lead_s) + 0.75)
         if wish.freeze_on_doubt:
             self._promise_s = first.lease_s  # what is frozen shall have all the time there is to be confirmed
         self._every_s = min(1.0, self._promise_s / 8)
@@ -111,17 +112,20 @@ class _Run:
         self._election, self._token = first.election, first.token
         self._until_s = 0.0
         self._link: socket.socket | None = None
+        self._vow: Vow | None = None
+        self._heard_s = 0.0
         self._asking = self._frozen = self._over = False
 
     def run(self) -> int | None:
         """The exit code; None when the promise to begin with was not to be had."""
         try:
-            standing = self._wish.question.ask(self._promise_s, 3.0, min_valid_s=self._wish.min_valid_s, token=self._token)
+            standing, self._vow = self._wish.question.hold(self._election, self._promise_s, self._wish.min_valid_s, self._token)
         except Unreachable:
             return None
-        if not standing.leader or standing.until_s is None or standing.until_s - self._lead_s - self._grace_s <= now_s():
+        if self._vow is None or standing.until_s is None or standing.until_s - self._lead_s - self._grace_s <= now_s():
+            self._drop_vow()
             return None
-        self._until_s = standing.until_s
+        self._until_s, self._heard_s = standing.until_s, now_s()
         pid = self._start_keeper()
         try:
             return self._watch()
@@ -131,6 +135,10 @@ class _Run:
             tree.kill_all(os.getpid(), None)
             self._link.close() if self._link else None
             os.waitpid(pid, 0)
+            # The keeper has a copy of the stream's descriptor: whoever of us two is killed, the daemon hears that the promise
+            # is given back only when the other has killed what was left.
+            # Safety: see test_promise_is_given_back_when_all_is_dead
+            self._drop_vow()
             if signal.SIGINT in self._handled:
                 signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -193,11 +201,10 @@ class _Run:
 
     def _watch(self) -> int:
         assert self._link is not None
-        poller = select.poll()
-        poller.register(self._link, select.POLLIN)
         look_s = now_s() + self._every_s
         while True:
-            if poller.poll(max(0.0, look_s - now_s()) * 1000):
+            ready = self._wait(look_s)
+            if self._link.fileno() in ready:
                 code = self._hear(self._receive())
                 if code is not None:
                     return code
@@ -205,13 +212,40 @@ class _Run:
             # Safety: see test_stopped_keeper_does_not_save_the_child
             if now_s() >= self._until_s - self._lead_s / 2:
                 return EXIT_LOST
+            if self._vow is not None and self._vow.fileno() in ready:
+                self._listen(self._vow)
             if now_s() >= look_s:
                 try:
-                    if not self._over:
+                    if self._vow is not None:
+                        self._doubt(self._frozen or now_s() > self._heard_s + self._promise_s / 3 + self._patience_s)
+                    elif not self._over:
                         self._look()
                 except _Ended:
                     self._asking = False
                 look_s = min(now_s() + self._every_s, max(now_s(), self._until_s - self._lead_s / 2))
+
+    def _wait(self, until_s: float) -> set[int]:
+        assert self._link is not None
+        poller = select.poll()
+        poller.register(self._link, select.POLLIN)
+        if self._vow is not None and not self._over:
+            poller.register(self._vow, select.POLLIN)
+        return {descriptor for descriptor, _ in poller.poll(max(0.0, until_s - now_s()) * 1000)}
+
+    def _listen(self, vow: Vow) -> None:
+        """What the daemon says of its promise. A stream that breaks takes nothing back: then we ask, while there is time."""
+        try:
+            while not self._over and (standing := vow.read()) is not None:
+                self._heard_s = now_s()
+                self._take(standing)
+        except Unreachable:
+            self._drop_vow()
+            self._doubt(True)
+
+    def _drop_vow(self) -> None:
+        if self._vow is not None:
+            self._vow.drop()
+            self._vow = None
 
     def _receive(self) -> str:
         assert self._link is not None
@@ -249,6 +283,10 @@ class _Run:
             self._doubt(True)
             return
         self._asking = False
+        self._take(standing)
+
+    def _take(self, standing: Standing) -> None:
+        """What the daemon says of the term: a later promise, or that it is over."""
         if not standing.leader or standing.until_s is None:
             self._over = True
             _tell(f"not leader any more ({standing.state}: {standing.reason}), ending the command")

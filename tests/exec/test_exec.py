@@ -161,6 +161,50 @@ def test_a_draining_daemon_waits_for_the_command(make_bed: MakeBed) -> None:
     assert process.wait(5) == 76
 
 
+def test_a_hand_over_does_not_wait_for_the_rest_of_the_promise(make_bed: MakeBed) -> None:
+    leader, follower = make_bed(ttl="10s"), make_bed(leads=False, ttl="10s")
+    process = leader.run(script=LONG)
+    leader.pid("pid")
+    leader.daemon.send(signal.SIGTERM)
+    begun_s = boot_s()
+    wait_until(follower.daemon.leads, 10.0, "the other leads")
+    assert boot_s() - begun_s < 3.0, "the command ended at once, of a promise of more than seven seconds"
+    assert process.wait(5) == 76
+
+
+def test_a_deaf_command_delays_a_hand_over_by_its_grace_only(make_bed: MakeBed) -> None:
+    leader, follower = make_bed(ttl="10s"), make_bed(leads=False, ttl="10s")
+    process = leader.run("--grace", "500ms", "--freeze-on-doubt", script=DEAF)
+    pid = leader.pid("pid")
+    leader.daemon.send(signal.SIGTERM)
+    begun_s = boot_s()
+    assert wait_until(lambda: follower.daemon.leads() and [living(pid)], 10.0, "the other leads") == [False]
+    assert 0.4 < boot_s() - begun_s < 3.5
+    assert process.wait(5) == 76
+
+
+@pytest.mark.parametrize("killed", ["wrapper", "keeper"])
+def test_promise_is_given_back_when_all_is_dead(make_bed: MakeBed, killed: str) -> None:
+    leader, follower = make_bed(ttl="10s"), make_bed(leads=False, ttl="10s")
+    # So many that to find and kill them takes a while.
+    process = leader.run(script="i=0; while [ $i -lt 40 ]; do sleep 60 & echo $! >>$BED/all; i=$((i+1)); done; " + DEAF)
+    pids = [leader.pid("pid"), *map(int, (leader.folder / "all").read_text().split())]
+    keeper = parent(pids[0])
+    leader.daemon.send(signal.SIGTERM)
+    os.kill(process.pid if killed == "wrapper" else keeper, signal.SIGKILL)
+    alive = wait_until(lambda: follower.daemon.leads() and [list(filter(living, pids))], 12.0, "the other leads")
+    assert alive == [[]]
+
+
+def test_a_command_that_has_ended_holds_nobody_up(bed: Bed) -> None:
+    assert bed.run("--grace", "1s", script="exit 3").wait(10) == 3
+    bed.daemon.send(signal.SIGTERM)
+    begun_s = boot_s()
+    assert bed.daemon.process is not None
+    assert bed.daemon.process.wait(5) == 0
+    assert boot_s() - begun_s < 1.0
+
+
 def test_it_lives_on_beyond_the_first_promise(bed: Bed) -> None:
     process = bed.run(script=LONG)
     pid = bed.pid("pid")

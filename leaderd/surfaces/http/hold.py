@@ -24,6 +24,8 @@ MIN_PROMISE_S = 0.1
 STUCK_S = 30.0
 """For how long after its promise has lapsed a holder may not read before it is given up."""
 _MIN_TICK_S = 0.02
+_TICKS_PER_PROMISE = 5
+"""A holder has always four fifths of its promise left, as long as all is well."""
 
 
 class HoldAsked(NamedTuple):
@@ -133,7 +135,7 @@ class HoldStream:
                 self._arm(STUCK_S / 4)
             return
         if answer.leader and not self._ending:
-            if answer.now_s < self._tick_at_s:
+            if answer.now_s < self._tick_at_s and not self._is_news(answer):
                 self._arm(self._tick_at_s - answer.now_s)
                 return
             answer = self._holds.view.extend(self._hold) if self._renew else answer
@@ -149,14 +151,23 @@ class HoldStream:
         else:
             self._arm(self._hold.until_s - answer.now_s)
 
+    def _is_news(self, answer: Answer) -> bool:
+        """Whether the store has fallen silent or is back, or a renewal lets the promise reach further by enough."""
+        if answer.state is not self._last.state:
+            return True
+        assert answer.lease_until_s is not None
+        reach_s = min(self._hold.promise_s, answer.lease_until_s - answer.now_s)
+        return self._renew and answer.now_s + reach_s - self._hold.until_s >= max(_MIN_TICK_S, reach_s / _TICKS_PER_PROMISE)
+
     def _tell(self, kind: str, answer: Answer) -> None:
         if self._sink is None:
             return
+        self._last = answer
         self._sink.write(sse(kind, "", self._body(kind, answer)))
         left_s = max(0.0, self._hold.until_s - answer.now_s)
         wait_s = left_s
         if not self._ending and answer.lease_until_s is not None:
-            wait_s = max(_MIN_TICK_S, min(self._hold.promise_s, answer.lease_until_s - answer.now_s) / 3)
+            wait_s = max(_MIN_TICK_S, min(self._hold.promise_s, answer.lease_until_s - answer.now_s) / _TICKS_PER_PROMISE)
             self._tick_at_s = answer.now_s + wait_s
         if kind != "ended":
             self._arm(wait_s)
