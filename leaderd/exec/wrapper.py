@@ -137,7 +137,7 @@ class _Run:
             os.waitpid(pid, 0)
             # The keeper has a copy of the stream's descriptor: whoever of us two is killed, the daemon hears that the promise
             # is given back only when the other has killed what was left.
-            # Safety: see test_promise_is_given_back_when_all_is_dead
+            # Safety: see test_the_keepers_copy_of_the_stream_keeps_the_promise
             self._drop_vow()
             if signal.SIGINT in self._handled:
                 signal.signal(signal.SIGINT, signal.default_int_handler)

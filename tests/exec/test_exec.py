@@ -196,6 +196,23 @@ def test_promise_is_given_back_when_all_is_dead(make_bed: MakeBed, killed: str) 
     assert alive == [[]]
 
 
+def test_the_keepers_copy_of_the_stream_keeps_the_promise(make_bed: MakeBed) -> None:
+    leader, follower = make_bed(ttl="10s"), make_bed(leads=False, ttl="10s")
+    process = leader.run(script=LONG)
+    pid = leader.pid("pid")
+    keeper = parent(pid)
+    os.kill(keeper, signal.SIGSTOP)  # as if to kill everything took it very long
+    process.kill()
+    process.wait(5)
+    leader.daemon.send(signal.SIGTERM)
+    later_s = boot_s() + 1.0
+    wait_until(lambda: boot_s() > later_s or follower.daemon.leads(), 5.0, "a second has passed")
+    assert not follower.daemon.leads()
+    assert living(pid)
+    os.kill(keeper, signal.SIGCONT)
+    assert wait_until(lambda: follower.daemon.leads() and [living(pid)], 3.0, "the other leads") == [False]
+
+
 def test_a_command_that_has_ended_holds_nobody_up(bed: Bed) -> None:
     assert bed.run("--grace", "1s", script="exit 3").wait(10) == 3
     bed.daemon.send(signal.SIGTERM)
