@@ -14,6 +14,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "wait": ("leaderd.cli.wait", "block until the daemon has started, or leads"),
     "exec": ("leaderd.cli.exec", "run a command only while this instance leads"),
     "plan": ("leaderd.cli.plan", "what this store and these timings mean in numbers; exit 1 when they are not safe"),
+    "doctor": ("leaderd.cli.doctor", "look at the store, its permissions, queues and clock; exit 1 on a finding"),
     "config": ("leaderd.cli.config", "check, show, or describe (JSON schema) the configuration"),
 }
 

@@ -43,6 +43,31 @@ def prepare(directory: Path) -> Path:
     return path
 
 
+def inspect(directory: Path) -> bool:
+    """The same checks as `prepare`, making nothing: whether there is a database. Raises `LocalError`."""
+    try:
+        if not os.path.lexists(directory):
+            if not directory.parent.is_dir():
+                raise LocalError(Reason.STORE_UNREACHABLE, f"{directory.parent} does not exist: create it, or mount it")
+            if not os.access(directory.parent, os.W_OK | os.X_OK):
+                raise LocalError(Reason.PERMISSION_DENIED, f"{directory} cannot be made by uid {os.geteuid()}")
+            return False
+        info = os.stat(directory)
+        if not stat.S_ISDIR(info.st_mode):
+            raise LocalError(Reason.STORE_ERROR, f"{directory} is not a directory")
+        _check_directory(directory, info)
+        refuse_shared(directory, read_mounts())
+        path = directory / DB_NAME
+        if not os.path.lexists(path):
+            if not os.access(directory, os.W_OK | os.X_OK):
+                raise LocalError(Reason.PERMISSION_DENIED, f"{directory} cannot be written by uid {os.geteuid()}")
+            return False
+        _check_database(path, info)
+    except OSError as error:
+        raise os_problem(error, directory) from error
+    return True
+
+
 def os_problem(error: OSError, path: Path) -> LocalError:
     """What the operating system refused, for a human."""
     named = error.filename if isinstance(error.filename, str) else str(path)

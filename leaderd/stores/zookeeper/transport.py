@@ -154,6 +154,11 @@ class Client:
         """The stat of a node, or None. Asked of the nearest server, which may be behind."""
         return self._call(self._kazoo.exists_async(path))
 
+    async def rules(self, path: str) -> list[Any]:
+        """The access rules of a node."""
+        found, _ = await self._call(self._kazoo.get_acls_async(path))
+        return list(found)
+
     def sync(self, path: str) -> asyncio.Future[Any]:
         """Have the server we are connected to catch up with its leader, before the calls that follow."""
         return self._call(self._kazoo.sync_async(path))
