@@ -8,21 +8,33 @@ who goes away does not undo it.
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
 from leaderd.board import Board
 from leaderd.clock import Clock
-from leaderd.election.events import Event, ResignRequested, StandRequested
-from leaderd.election.history import TermRecord
-from leaderd.election.pause import Pause
-from leaderd.election.problems import Reason
+from leaderd.election.events import Event, ResignRequested, StandRequested, WriteRequested
+from leaderd.election.history import TermRecord, read_history
+from leaderd.election.pause import Pause, pause_bytes, read_pause
+from leaderd.election.problems import Outcome, Reason
+from leaderd.election.records import NOTHING, RecordKind
 from leaderd.election.state import ElectionView, Phase, Snapshot
+from leaderd.election.transfer import Transfer, in_the_way, transfer_bytes
 from leaderd.journal import Journal, Why
 
 RELEASE_WAIT_S = 5.0
 """How much longer than the last promise `resign` waits for the store to confirm that the entry is out."""
+
+TRANSFER_GRACE_S = 10.0
+"""How long after our release the target of a transfer may take to lead, before the others stand again."""
+MAX_REASON_CHARS = 500
+_QUEUE_NEWS_S = 1.0
+"""How late the leader may hear of a new candidate."""
+_WRITE_WAIT_S = 10.0
+_CONFLICT_WAIT_S = 2.0
+_WRITE_ATTEMPTS = 3
 
 
 class Refusal(StrEnum):
@@ -81,7 +93,13 @@ class Transferred:
 class Actions:
     """The operator's hands. All methods are to be called on the event loop; all raise `ActionRefused`."""
 
-    def __init__(self, deliver: Callable[[Event], None], board: Board, clock: Clock, journal: Journal) -> None:
+    def __init__(
+        self, deliver: Callable[[Event], None], board: Board, clock: Clock, journal: Journal, *, keeps_records: bool = True
+    ) -> None:
+        self._keeps_records = keeps_records
+        self._tickets = itertools.count(1)
+        self._writing: dict[tuple[str, RecordKind], asyncio.Lock] = {}
+        self._transferring: set[str] = set()
         self._deliver = deliver
         self._board = board
         self._clock = clock
@@ -108,8 +126,55 @@ class Actions:
         If `to` is not next within `timeout_s`, nothing has changed (CONFLICT, naming who is in the way). Refused as `resign`, and:
         NO_SUCH_CANDIDATE, STORE_UNAVAILABLE, NOT_SUPPORTED.
         """
-        self._leading(name, if_token)
-        raise ActionRefused(Refusal.NOT_SUPPORTED, "this store keeps no records: resign instead")
+        token = self._leading(name, if_token)
+        self._need_records()
+        if to == self._snapshot().instance:
+            raise ActionRefused(Refusal.CONFLICT, f"{to} leads {name} already")
+        if not await self._until(name, lambda view: in_the_way(to, view.contenders) is not None, _QUEUE_NEWS_S):
+            contenders = self._view(name).contenders
+            others = ", ".join(contender.instance for contender in contenders if not contender.own) or "nobody else"
+            raise ActionRefused(Refusal.NO_SUCH_CANDIDATE, f"{to!r} does not stand in {name}; in line: {others}")
+        if name in self._transferring:
+            raise ActionRefused(Refusal.CONFLICT, f"a transfer of {name} is under way already")
+        self._transferring.add(name)
+        try:
+            return await self._transfer(name, to, token, timeout_s)
+        finally:
+            self._transferring.discard(name)
+
+    async def _transfer(self, name: str, to: str, token: int, timeout_s: float) -> Transferred:
+        view, now_s = self._view(name), self._clock.now_s()
+        lease_s = view.term.valid_until_s - now_s if view.term is not None else 0.0
+        until_s = self._clock.wall_s() + timeout_s + lease_s + TRANSFER_GRACE_S
+        self._journal.acted(name, f"an operator asked for a transfer to {to}")
+        await self._put(name, RecordKind.TRANSFER, transfer_bytes(Transfer(to, token, until_s)))
+
+        def over(view: ElectionView) -> bool:
+            return view.term is None or view.term.token != token
+
+        await self._until(name, lambda view: over(view) or in_the_way(to, view.contenders) == [], timeout_s)
+        view = self._view(name)
+        if over(view) or self._snapshot().draining:
+            raise ActionRefused(Refusal.CONFLICT, f"the term with token {token} ended before {to} was next; no transfer took place")
+        blockers = in_the_way(to, view.contenders)
+        if blockers != []:
+            await self._put(name, RecordKind.TRANSFER, None)
+            why = "does not stand any more" if blockers is None else f"is behind {', '.join(blockers)}, who did not step aside"
+            raise ActionRefused(Refusal.CONFLICT, f"{to} {why}; leadership stays here")
+        return await self._hand_over(name, to, token, until_s)
+
+    async def _hand_over(self, name: str, to: str, token: int, until_s: float) -> Transferred:
+        since_s = self._clock.now_s()
+        # The record keeps us out, too, until the target leads or the record lapses.
+        self._deliver(ResignRequested(name, Reason.RESIGNED, 0.0))
+        patience_s = max(0.0, until_s - self._clock.wall_s())
+        await self._until(name, lambda view: _taken(view, token) is not None, patience_s)
+        new_token = _taken(self._view(name), token)
+        if new_token is None:
+            return Transferred(name, token, to, confirmed=False, new_token=None, leaderless_s=None)
+        leaderless_s = self._clock.now_s() - since_s
+        self._journal.acted(name, f"{to} leads with token {new_token}, {leaderless_s:.3f} s after this instance gave up")
+        return Transferred(name, token, to, confirmed=True, new_token=new_token, leaderless_s=leaderless_s)
 
     async def set_candidacy(self, name: str, standing: bool) -> bool:
         """Take this instance out of the election (a leader gives up first), or let it stand again; returns whether that changed
@@ -131,19 +196,33 @@ class Actions:
         Returns when the store has it. Refused: UNKNOWN_ELECTION, INVALID, CONFLICT, STORE_UNAVAILABLE, NOT_SUPPORTED.
         """
         self._view(name)
-        raise ActionRefused(Refusal.NOT_SUPPORTED, "this store keeps no records")
+        self._need_records()
+        if len(reason) > MAX_REASON_CHARS or len(by) > MAX_REASON_CHARS:
+            raise ActionRefused(Refusal.INVALID, f"a reason has at most {MAX_REASON_CHARS} characters")
+        if expires_in_s is not None and not 0.0 < expires_in_s < 1e9:
+            raise ActionRefused(Refusal.INVALID, "a pause lasts longer than nothing, and not for ever: leave its end out for that")
+        expires_at_s = None if expires_in_s is None else self._clock.wall_s() + expires_in_s
+        pause = Pause(by, reason, expires_at_s)
+        await self._put(name, RecordKind.PAUSE, pause_bytes(pause))
+        self._journal.acted(name, "paused " + pause.text() if pause.text() else "paused")
+        return pause
 
     async def resume(self, name: str) -> Pause | None:
         """End the pause; returns what it was, or None if there was none. Refused as `pause`."""
-        self._view(name)
-        raise ActionRefused(Refusal.NOT_SUPPORTED, "this store keeps no records")
+        before = read_pause(self._view(name).records.get(RecordKind.PAUSE, NOTHING))
+        self._need_records()
+        if not self._snapshot().session_live:
+            raise ActionRefused(Refusal.STORE_UNAVAILABLE, "there is no session in the store at the moment: nothing was changed")
+        if before is not None:
+            await self._put(name, RecordKind.PAUSE, None)
+            self._journal.acted(name, "resumed")
+        return before
 
     # ---- looking back
 
     def history(self, name: str) -> tuple[TermRecord, ...]:
         """The last 100 terms, newest first, as the store has them. Refused: UNKNOWN_ELECTION."""
-        self._view(name)
-        return ()
+        return tuple(reversed(read_history(self._view(name).records.get(RecordKind.HISTORY, NOTHING))))
 
     def why(self, name: str) -> Why:
         """Why the election is, or is not, led from here. Refused: UNKNOWN_ELECTION."""
@@ -174,6 +253,36 @@ class Actions:
             raise ActionRefused(Refusal.TOKEN_MISMATCH, f"{name} is led with token {view.term.token}, not {if_token}")
         return view.term.token
 
+    def _need_records(self) -> None:
+        if not self._keeps_records:
+            raise ActionRefused(Refusal.NOT_SUPPORTED, "the driver of this store keeps no records")
+
+    async def _put(self, name: str, kind: RecordKind, value: bytes | None) -> None:
+        """Have a record written, over whatever is there."""
+        async with self._writing.setdefault((name, kind), asyncio.Lock()):
+            for _ in range(_WRITE_ATTEMPTS):
+                seen = self._view(name).records.get(kind, NOTHING)
+                if value is None and seen.value is None:
+                    return
+                ticket = next(self._tickets)
+                self._deliver(WriteRequested(name, kind, value, seen.version, ticket))
+                await self._until(name, lambda view, ticket=ticket: _settled(view, kind, ticket), _WRITE_WAIT_S)  # type: ignore[misc]
+                outcome = self._view(name).settled.get(kind)
+                if outcome is None or outcome.ticket != ticket:
+                    raise ActionRefused(Refusal.STORE_UNAVAILABLE, "the store did not answer; it may have happened all the same")
+                if outcome.done:
+                    return
+                if outcome.problem is not None:
+                    perhaps = "; it may have happened all the same" if outcome.problem.outcome is Outcome.UNKNOWN else ""
+                    raise ActionRefused(Refusal.STORE_UNAVAILABLE, outcome.problem.detail + perhaps)
+                # Somebody else wrote it: see what, and try again on top of that.
+                await self._until(
+                    name,
+                    lambda view, seen=seen: view.records.get(kind, NOTHING) != seen,  # type: ignore[misc]
+                    _CONFLICT_WAIT_S,
+                )
+        raise ActionRefused(Refusal.CONFLICT, f"others keep changing the {kind} record of {name}: try again")
+
     async def _until(self, name: str, condition: Callable[[ElectionView], bool], within_s: float) -> bool:
         """Wait for the board to show it; False if it did not within `within_s`."""
         changed = asyncio.Event()
@@ -191,3 +300,14 @@ class Actions:
 
     def _snapshot(self) -> Snapshot:
         return self._board.snapshot
+
+
+def _settled(view: ElectionView, kind: RecordKind, ticket: int) -> bool:
+    outcome = view.settled.get(kind)
+    return outcome is not None and outcome.ticket == ticket
+
+
+def _taken(view: ElectionView, token: int) -> int | None:
+    """The token with which the target of our transfer leads; None if it has not said so."""
+    transfer = view.transfer
+    return transfer.taken if transfer is not None and transfer.token == token else None

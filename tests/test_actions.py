@@ -1,0 +1,227 @@
+"""Operator actions end to end: whole candidates over the real local store, in one process, with the real clock."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from leaderd.actions import ActionRefused, Actions, Refusal
+from leaderd.board import Board
+from leaderd.clock import BootClock
+from leaderd.election.core import Core, CoreConfig
+from leaderd.election.events import DrainRequested, Started, TimeReached
+from leaderd.election.problems import Reason
+from leaderd.election.records import RecordKind
+from leaderd.election.state import ElectionView, State
+from leaderd.election.timing import Timing
+from leaderd.journal import Journal
+from leaderd.runner import Runner
+from leaderd.stores.address import Credentials, Tls, parse_address
+from leaderd.stores.base import Identity
+from leaderd.stores.factory import make_store
+from leaderd.timer import DeadlineTimer
+
+TIMING = Timing(ttl_s=3.0, renew_every_s=0.5, promise_s=0.2, margin_s=0.2)
+PATIENCE_S = 5.0
+
+
+class Candidate:
+    """Everything of a daemon but its listeners."""
+
+    def __init__(self, name: str, directory: Path) -> None:
+        self.name = name
+        clock = BootClock(1.0)
+        self.clock = clock
+        self.crashes: list[BaseException] = []
+        self.store = make_store(
+            parse_address(f"local://{directory}"), Identity(name, name * 2), TIMING, Credentials(), Tls(), clock.now_s
+        )
+        self.core = Core(CoreConfig(name, ("jobs",), TIMING, self.store.rule, hash(name)))
+        self.board = Board(self.core.snapshot(clock.now_s()), self.core.ledgers, TIMING.promise_s)
+        self.timer = DeadlineTimer(clock, lambda: self.runner.deliver(TimeReached()), 1.0)
+        self.journal = Journal(clock.wall_s)
+        self.runner = Runner(self.core, self.store, self.board, clock, self.timer.arm, self.crashes.append, (self.journal,))
+        self.actions = Actions(self.runner.deliver, self.board, clock, self.journal, keeps_records=self.store.keeps_records)
+        self.ended = False
+
+    async def start(self) -> None:
+        await self.store.start(self.runner.deliver)
+        self.runner.deliver(Started())
+
+    @property
+    def view(self) -> ElectionView:
+        return self.board.snapshot.elections["jobs"]
+
+    @property
+    def state(self) -> State:
+        return self.view.state_at(self.clock.now_s())
+
+    @property
+    def leads(self) -> bool:
+        return self.board.answer("jobs", self.clock.instant()).leader
+
+    async def until(self, condition: Callable[[], object], what: str = "it") -> None:
+        deadline_s = self.clock.now_s() + PATIENCE_S
+        while not condition():
+            assert self.clock.now_s() < deadline_s, f"{self.name}: {what} did not come; {self.view}"
+            await asyncio.sleep(0.005)
+
+    async def end(self) -> None:
+        if not self.ended:
+            self.ended = True
+            self.timer.stop()
+            await self.store.aclose()
+        assert not self.crashes, self.crashes
+
+
+class Fleet:
+    """Candidates that come and go."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self.candidates: list[Candidate] = []
+
+    async def add(self, name: str) -> Candidate:
+        candidate = Candidate(name, self._directory)
+        self.candidates.append(candidate)
+        await candidate.start()
+        await candidate.until(lambda: candidate.leads or candidate.state is not State.STARTING, "a start")
+        await candidate.until(lambda: candidate.leads or any(c.own for c in candidate.view.contenders), "a place in the queue")
+        return candidate
+
+
+@pytest.fixture
+async def fleet(tmp_path: Path) -> AsyncIterator[Fleet]:
+    found = Fleet(tmp_path / "store")
+    yield found
+    for candidate in found.candidates:
+        await candidate.end()
+
+
+async def refused(kind: Refusal, work: object) -> str:
+    with pytest.raises(ActionRefused) as caught:
+        await work  # type: ignore[misc]
+    assert caught.value.kind is kind
+    return str(caught.value)
+
+
+async def test_resigning_frees_the_store_when_the_promises_have_lapsed(fleet: Fleet) -> None:
+    a, b = await fleet.add("a"), await fleet.add("b")
+    token = a.view.term.token
+    assert a.leads
+    done = await a.actions.resign("jobs", cooldown_s=30.0, if_token=token)
+    assert (done.token, done.released) == (token, True)
+    assert done.took_s >= TIMING.promise_s * 0.9, "a yes had been given just before"
+    await b.until(lambda: b.leads)
+    assert a.state is State.FOLLOWER
+    assert a.view.reason is Reason.RESIGNED
+
+
+async def test_what_resign_refuses(fleet: Fleet) -> None:
+    a, b = await fleet.add("a"), await fleet.add("b")
+    await refused(Refusal.UNKNOWN_ELECTION, a.actions.resign("other"))
+    await refused(Refusal.TOKEN_MISMATCH, a.actions.resign("jobs", if_token=a.view.term.token + 1))
+    await b.until(lambda: b.view.leader == "a")
+    assert await refused(Refusal.NOT_LEADER, b.actions.resign("jobs")) == "b does not lead jobs; a does"
+    assert a.leads
+    a.runner.deliver(DrainRequested())
+    await refused(Refusal.CONFLICT, a.actions.resign("jobs"))
+
+
+async def test_a_cordoned_candidate_stays_out_until_it_is_let_in(fleet: Fleet) -> None:
+    a = await fleet.add("a")
+    assert await a.actions.set_candidacy("jobs", False)
+    assert not await a.actions.set_candidacy("jobs", False), "nothing to change"
+    await a.until(lambda: a.view.phase == "out")
+    assert a.view.reason is Reason.CORDONED
+    assert await a.actions.set_candidacy("jobs", True)
+    await a.until(lambda: a.leads)
+
+
+async def test_a_paused_election_is_led_by_nobody_until_it_is_resumed(fleet: Fleet) -> None:
+    a, b = await fleet.add("a"), await fleet.add("b")
+    asked = await b.actions.pause("jobs", reason="migration", by="eva")
+    for candidate in (a, b):
+        await candidate.until(lambda candidate=candidate: candidate.state is State.PAUSED, "the pause")
+        assert candidate.view.pause == asked
+        assert not candidate.leads
+        assert candidate.view.reason is Reason.PAUSED
+        assert candidate.view.detail == "by eva: migration"
+    await a.until(lambda: a.view.phase == b.view.phase == "out")
+    assert await a.actions.resume("jobs") == asked
+    assert await a.actions.resume("jobs") is None
+    await a.until(lambda: a.leads or b.leads)
+
+
+async def test_a_pause_outlives_every_daemon(fleet: Fleet) -> None:
+    a = await fleet.add("a")
+    await a.actions.pause("jobs", reason="for good")
+    await a.until(lambda: a.state is State.PAUSED)
+    await a.end()
+    b = Candidate("b", fleet._directory)
+    fleet.candidates.append(b)
+    led: list[bool] = []
+    b.board.subscribe(lambda: led.append(b.view.term is not None))
+    await b.start()
+    await b.until(lambda: b.state is State.PAUSED)
+    assert not any(led)
+    await b.actions.resume("jobs")
+    await b.until(lambda: b.leads)
+
+
+async def test_a_pause_ends_by_itself_and_is_cleared_away(fleet: Fleet) -> None:
+    a = await fleet.add("a")
+    await a.actions.pause("jobs", expires_in_s=0.4)
+    await a.until(lambda: a.state is State.PAUSED)
+    await a.until(lambda: a.leads)
+    await a.until(lambda: a.view.records[RecordKind.PAUSE].value is None, "an empty record")
+    assert a.view.pause is None
+
+
+async def test_a_pause_may_be_changed_and_must_make_sense(fleet: Fleet) -> None:
+    a, b = await fleet.add("a"), await fleet.add("b")
+    await asyncio.gather(a.actions.pause("jobs", reason="one"), b.actions.pause("jobs", reason="two"))
+    await a.until(lambda: a.view.pause is not None and a.view.pause == b.view.pause)
+    await refused(Refusal.INVALID, a.actions.pause("jobs", reason="x" * 501))
+    await refused(Refusal.INVALID, a.actions.pause("jobs", expires_in_s=0.0))
+
+
+async def test_a_transfer_passes_over_those_before_the_target(fleet: Fleet) -> None:
+    a, b, c = await fleet.add("a"), await fleet.add("b"), await fleet.add("c")
+    await a.until(lambda: len(a.view.contenders) == 3, "the whole queue in sight")
+    token = a.view.term.token
+    done = await a.actions.transfer("jobs", "c", timeout_s=3.0, if_token=token)
+    assert (done.confirmed, done.to, done.token) == (True, "c", token)
+    assert c.leads
+    assert done.new_token == c.view.term.token > token
+    assert 0.0 < done.leaderless_s < 1.0
+    for candidate in (a, b):
+        await candidate.until(lambda candidate=candidate: candidate.view.phase == "queued", "a new place in the queue")
+    back = await c.actions.transfer("jobs", "a", timeout_s=3.0)
+    assert back.confirmed
+    assert a.leads
+
+
+async def test_what_a_transfer_refuses(fleet: Fleet) -> None:
+    a, b = await fleet.add("a"), await fleet.add("b")
+    await a.until(lambda: len(a.view.contenders) == 2)
+    message = await refused(Refusal.NO_SUCH_CANDIDATE, a.actions.transfer("jobs", "z", timeout_s=1.0))
+    assert message == "'z' does not stand in jobs; in line: b"
+    await refused(Refusal.CONFLICT, a.actions.transfer("jobs", "a", timeout_s=1.0))
+    await refused(Refusal.NOT_LEADER, b.actions.transfer("jobs", "a", timeout_s=1.0))
+    await refused(Refusal.TOKEN_MISMATCH, a.actions.transfer("jobs", "b", timeout_s=1.0, if_token=1 << 40))
+    assert a.leads
+
+
+async def test_who_does_not_step_aside_keeps_the_leader_in_place(fleet: Fleet) -> None:
+    a, b, c = await fleet.add("a"), await fleet.add("b"), await fleet.add("c")
+    await a.until(lambda: len(a.view.contenders) == 3)
+    b.core.elections["jobs"].obey = lambda *_: []  # a candidate of a foreign kind
+    message = await refused(Refusal.CONFLICT, a.actions.transfer("jobs", "c", timeout_s=0.8))
+    assert message == "c is behind b, who did not step aside; leadership stays here"
+    assert a.leads
+    await c.until(lambda: c.view.phase == "queued")
+    assert not c.view.transfer
