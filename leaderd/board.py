@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from leaderd.clock import Instant
 from leaderd.election.ledger import Held, Ledger
 from leaderd.election.problems import Reason
-from leaderd.election.state import ElectionView, Snapshot, State
+from leaderd.election.state import ElectionView, Phase, Snapshot, State
 
 Enter = Callable[[float, float, float], float]
 """Enters a promise: now, for how long, cut off when; returns until when it holds."""
@@ -76,7 +76,7 @@ class Board:
         self.on_jump: Callable[[], None] = lambda: None
         """Called when an answer notices a clock jump before the runner has; must neither block nor raise."""
         self.on_given_back: Callable[[], None] = lambda: None
-        """Called when a hold has been given back; must neither block nor raise."""
+        """Called when a hold has been given back that a release may be waiting for; must neither block nor raise."""
 
     def publish(self, snapshot: Snapshot) -> None:
         """Put up a new snapshot and wake the subscribers. Only the runner may."""
@@ -128,7 +128,8 @@ class Board:
 
     def _give_back(self, name: str, held: Held) -> None:
         self._ledgers[name].give_back(held)
-        self.on_given_back()
+        if self.snapshot.elections[name].phase is Phase.RELEASING:  # else nobody waits for it, and there may be thousands a second
+            self.on_given_back()
 
     def _judge(
         self, name: str, instant: Instant, enter: Enter, promise_s: float | None, min_valid_s: float, token: int | None

@@ -1,4 +1,4 @@
-"""Works through a list, a step at a time, only while this instance leads."""
+"""Works through a list, a step at a time, only while this instance leads; a hand-over waits for the step that is in flight."""
 
 import sys
 import time
@@ -9,20 +9,20 @@ leader = Leader("daily-report")
 
 
 def main() -> int:
+    step = 0
     try:
-        term = leader.require("2s")
+        with leader.guard("2s") as term:
+            for step in range(3):
+                # Nobody else leads for another second: longer than a step takes.
+                term.require("1s")
+                if term.ending:
+                    print(f"stopped before step {step}: {term.reason}")
+                    return 1
+                print(f"step {step}, X-Fencing-Token: {term.token}")
+                time.sleep(0.1)
     except (NotLeader, DaemonUnreachable) as error:
-        print(f"skipped: {error}")
-        return 0
-    for step in range(3):
-        # Each step asks again: a promise for longer than the step takes, in the same term.
-        try:
-            leader.require("2s", token=term.token)
-        except (NotLeader, DaemonUnreachable) as error:
-            print(f"stopped before step {step}: {error}")
-            return 1
-        print(f"step {step}, X-Fencing-Token: {term.token}")
-        time.sleep(0.1)
+        print(f"stopped at step {step}: {error}" if step else f"skipped: {error}")
+        return 1 if step else 0
     return 0
 
 

@@ -12,7 +12,7 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 
 from leaderd.election.problems import Reason
-from leaderd.election.state import State, Term
+from leaderd.election.state import Phase, State, Term
 from leaderd.surfaces.grpc._proto import leaderd_health_subset_pb2 as health_pb
 from leaderd.surfaces.grpc._proto import leaderd_pb2 as pb
 from tests.surfaces.grpc_rig import grpc_surface, refusal
@@ -156,6 +156,7 @@ async def test_a_holder_that_leaves_gives_its_promise_back(tmp_path: Path) -> No
         stream = rig.hold(promise=Duration(seconds=5))
         await stream.next()
         assert rig.ledgers["daily-report"].until_s == 105.0
+        rig.board.publish(snapshot(following(phase=Phase.RELEASING, resting=State.DRAINING, reason=Reason.DRAINING, index=18)))
         stream.call.cancel()
         async with asyncio.timeout(PATIENCE_S):
             await given.wait()

@@ -9,12 +9,12 @@ import math
 import pytest
 
 from leaderd.election.problems import Reason
-from leaderd.election.state import State, Term
+from leaderd.election.state import Phase, State, Term
 from leaderd.surfaces.http import hold as holds
 from leaderd.surfaces.http import routes
 from tests.surfaces.rig import PATIENCE_S, Reply, Rig, Wire, following, leading, snapshot
 
-DRAINING = following(resting=State.DRAINING, reason=Reason.DRAINING, index=18)
+DRAINING = following(phase=Phase.RELEASING, resting=State.DRAINING, reason=Reason.DRAINING, index=18)
 PATH = "/v1/elections/daily-report/hold"
 
 
@@ -71,6 +71,7 @@ async def test_closing_the_connection_gives_the_promise_back(leader: Rig) -> Non
     await event(wire)
     assert leader.ledgers["daily-report"].until_s == 105.0
     assert leader.promised() == []  # nothing that could not be given back
+    leader.board.publish(snapshot(DRAINING))
     wire.close()
     await given_back(leader)
     assert leader.ledgers["daily-report"].until_s < leader.clock.boot_s
@@ -94,12 +95,12 @@ async def test_a_promise_beyond_the_lease_follows_the_lease(leader: Rig) -> None
 
 
 async def test_ticks_come_by_themselves(leader: Rig) -> None:
-    wire = await hold(leader, "?promise=150ms")
+    wire = await hold(leader, "?promise=300ms")
     await event(wire)
     for at_s in (100.06, 100.12):
         leader.clock.boot_s = at_s
         kind, datum = await event(wire)
-        assert (kind, datum["valid_for_ms"]) == ("tick", 150)
+        assert (kind, datum["valid_for_ms"]) == ("tick", 300)
 
 
 async def test_a_promise_that_is_not_renewed_runs_out_but_the_stream_lives_with_the_term(leader: Rig) -> None:
@@ -142,7 +143,7 @@ async def test_conditions_that_are_not_met_are_a_no(leader: Rig) -> None:
     assert leader.ledgers["daily-report"].until_s == -math.inf
 
 
-@pytest.mark.parametrize("query", ["?promise=0", "?promise=99ms", "?promise=soon", "?renew=2", "?token=x", "?election=a", "?x=1"])
+@pytest.mark.parametrize("query", ["?promise=0", "?promise=249ms", "?promise=soon", "?renew=2", "?token=x", "?election=a", "?x=1"])
 async def test_what_is_not_understood_is_refused(leader: Rig, query: str) -> None:
     assert (await leader.ask(PATH + query)).status == 400
     assert leader.ledgers["daily-report"].until_s == -math.inf
@@ -176,18 +177,18 @@ async def test_there_is_a_limit(leader: Rig, monkeypatch: pytest.MonkeyPatch) ->
 
 
 async def test_a_holder_that_does_not_read_is_not_promised_more(leader: Rig) -> None:
-    wire = await hold(leader, "?promise=100ms", "socket")
+    wire = await hold(leader, "?promise=300ms", "socket")
     await event(wire)
     stream = next(iter(leader.surfaces.routes._holds._open))
     stream.paused()
-    leader.clock.boot_s = 100.2
+    leader.clock.boot_s = 100.4
     leader.board.publish(leader.board.snapshot)
     await leader.ask("/livez")
-    assert leader.ledgers["daily-report"].until_s <= 100.2
+    assert leader.ledgers["daily-report"].until_s <= 100.4
     stream.resumed()
-    assert leader.ledgers["daily-report"].until_s == pytest.approx(100.3)
+    assert leader.ledgers["daily-report"].until_s == pytest.approx(100.7)
     stream.paused()
-    leader.clock.boot_s = 100.4 + holds.STUCK_S
+    leader.clock.boot_s = 100.8 + holds.STUCK_S
     stream.look()
     await wire.rest()
     await given_back(leader)

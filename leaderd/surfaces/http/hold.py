@@ -19,11 +19,11 @@ from leaderd.surfaces.http.stream import Sink
 from leaderd.surfaces.view import Body, View, whole_ms
 
 MAX_HOLDS = 256
-MIN_PROMISE_S = 0.1
-"""Shorter ones would have to be extended faster than a busy machine can be trusted to."""
+MIN_PROMISE_S = 0.25
+"""Shorter ones would have to be extended so often that all holds together could crowd out the renewals."""
 STUCK_S = 30.0
 """For how long after its promise has lapsed a holder may not read before it is given up."""
-_MIN_TICK_S = 0.02
+_MIN_TICK_S = 0.05
 _TICKS_PER_PROMISE = 5
 """A holder has always four fifths of its promise left, as long as all is well."""
 
