@@ -1,0 +1,54 @@
+"""The validators of what is deployed, in an environment of their own: they are large, and their needs are none of ours.
+
+`python -m tests.deploy.tools` makes it, in the git-ignored cache folder.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+
+from testbed import fetch
+
+REQUIREMENTS = Path(__file__).with_name("requirements.txt")
+
+
+def folder() -> Path:
+    """Where the environment is, or would be."""
+    return fetch.cache().parent / "deploy-tools"
+
+
+def tool(name: str) -> str:
+    """The path of a validator. Where it is not, the test is skipped, loudly; in CI that is a failure."""
+    path, made_of = folder() / "bin" / name, folder() / "requirements.txt"
+    if path.exists() and made_of.exists() and made_of.read_text() == REQUIREMENTS.read_text():
+        return str(path)
+    reason = f"{name} is not here: run python -m tests.deploy.tools"
+    if os.environ.get("CI", "").lower() in ("1", "true", "yes"):
+        pytest.fail(f"{reason} (in CI a missing validator is a failure)", pytrace=False)
+    pytest.skip(f"NO TOOL: {reason}")
+
+
+def run(name: str, *words: str, timeout_s: float = 50, **more: str) -> str:
+    """What the validator says; its refusal fails the test."""
+    done = subprocess.run([tool(name), *words], capture_output=True, text=True, timeout=timeout_s, env={**os.environ, **more})
+    assert done.returncode == 0, f"{name}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def main() -> int:
+    """Make the environment anew."""
+    venv.EnvBuilder(with_pip=True, clear=True).create(folder())
+    done = subprocess.run([folder() / "bin" / "pip", "install", "-q", "-r", str(REQUIREMENTS)])
+    if done.returncode == 0:
+        (folder() / "requirements.txt").write_text(REQUIREMENTS.read_text())
+    return done.returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
