@@ -94,7 +94,9 @@ class Daemon:
         observing = (transitions, metrics, self._journal, *((self._hooks,) if config.hooks else ()))
         observers = (Afterwards(observing, lambda error: self._runner.crash(error)),)
         self._runner = Runner(self._core, self._store, self._board, self._clock, self._timer.arm, self._on_crash, observers)
-        self._actions = Actions(self._runner.deliver, self._board, self._clock, self._journal)
+        self._actions = Actions(
+            self._runner.deliver, self._board, self._clock, self._journal, keeps_records=self._store.keeps_records
+        )
         self._store.on_crash = self._runner.crash
         self._board.on_jump = self._on_jump
         self._board.on_given_back = self._on_given_back
@@ -155,6 +157,8 @@ class Daemon:
                 started=lambda: self._started,
             ),
             metrics=metrics,
+            actions=self._actions,
+            operators=self._config.operators.uids,
         )
 
     def _make_grpc(self, metrics: Metrics) -> GrpcSurface | None:

@@ -20,6 +20,7 @@ from leaderd.election.timing import RULES, Timing
 from leaderd.metrics import Metrics
 from leaderd.surfaces.http import Health, HttpSurfaces, UnixAddress
 from leaderd.surfaces.view import StoreFacts, View
+from tests.surfaces.fake_actions import FakeActions
 
 PATIENCE_S = 10.0
 WALL_S = 1_795_417_200.0  # 2026-11-23T07:00:00Z
@@ -175,6 +176,8 @@ class Rig:
     wires: list[Wire] = field(default_factory=list)
     health: Health = field(default_factory=lambda: Health(late_s=lambda: 0.0, limit_s=20.0))
     last_answer_s: Callable[[], float | None] = lambda: None
+    actions: Any = field(default_factory=FakeActions)
+    operators: tuple[int, ...] = ()
 
     def build(self, start: Snapshot, hosts: tuple[str, ...] = ()) -> None:
         self.ledgers = {name: CountingLedger() for name in start.elections}
@@ -194,6 +197,8 @@ class Rig:
             timing=Timing(),
             health=self.health,
             metrics=self.metrics,
+            actions=self.actions,
+            operators=self.operators,
         )
 
     async def connect(self, listener: str = "app") -> Wire:

@@ -409,6 +409,9 @@ async def test_nothing_can_be_changed(leader: Rig, listener: str, method: str) -
         reply = await leader.ask(target, listener, method=method)
         assert (reply.status, reply.headers["allow"]) == (405, "GET, HEAD, OPTIONS")
         assert reply.problem()
-    for target in ("/v1/elections/daily-report/resign", "/quitquitquit", "/v1/elections/daily-report/pause"):
-        assert (await leader.ask(target, listener, method=method)).status == 404
+    assert (await leader.ask("/quitquitquit", listener, method=method)).status == 404
+    # Without the header that says that it is meant.
+    for target in ("/v1/elections/daily-report/resign", "/v1/elections/daily-report/pause"):
+        assert (await leader.ask(target, listener, method=method)).status in {403, 405}
+    assert leader.actions.asked == []
     assert leader.promised() == []

@@ -32,19 +32,23 @@ class Phase(enum.IntEnum):
 
     HEAD = 0
     """The rest of a head, from the accept or from its first byte on."""
-    IDLE = 1
+    BODY = 1
+    """The rest of a body."""
+    IDLE = 2
     """The next request."""
-    QUEUED = 2
+    QUEUED = 3
     """Its turn."""
-    PARKED = 3
+    PARKED = 4
     """The election it asks about to change, or its wait to be over."""
-    STALLED = 4
+    ACTING = 5
+    """What it asked for to be done."""
+    STALLED = 6
     """The peer to read its answers."""
-    LINGERING = 5
+    LINGERING = 7
     """The peer to stop sending, after the last answer: closing earlier would destroy that answer on its way."""
-    CLOSING = 6
+    CLOSING = 8
     """The last answer to leave."""
-    STREAMING = 7
+    STREAMING = 9
     """Nothing: events are written as they come, until one side closes."""
 
 
@@ -58,6 +62,7 @@ class Connection(asyncio.BufferedProtocol):
         "_request",
         "_rest",
         "_streaming",
+        "from_loopback",
         "listener",
         "local_address",
         "phase",
@@ -74,6 +79,7 @@ class Connection(asyncio.BufferedProtocol):
         self.phase = Phase.HEAD
         self.since = pool.tick
         self.local_address: str | None = None
+        self.from_loopback = False
         self.uid: int | None = None
         self.waiting: Waiting | None = None
         self._rest = b""
@@ -107,7 +113,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def eof_received(self) -> bool:
         """The peer sends no more; what it asked before is still answered."""
-        return self.phase in {Phase.QUEUED, Phase.PARKED, Phase.STALLED}
+        return self.phase in {Phase.QUEUED, Phase.PARKED, Phase.ACTING, Phase.STALLED}
 
     def pause_writing(self) -> None:
         """The peer does not read its answers: it gets no more of them."""
@@ -145,6 +151,8 @@ class Connection(asyncio.BufferedProtocol):
             request, route, election = waiting
             if request.has_body and request.method in SAFE_METHODS:
                 raise Refusal(413, f"{request.method} takes no body here")
+            if request.has_body and route is not None and request.method in route.changes and not self._read_body(waiting):
+                return False
             heavy = route is not None and route.heavy
             if heavy and at_once:
                 self.waiting = waiting
@@ -156,6 +164,12 @@ class Connection(asyncio.BufferedProtocol):
                 self._enter(Phase.PARKED)
                 self._pause()
                 self._pool.park(self, response.wait)
+                return False
+            if response.work is not None:
+                self.waiting = waiting
+                self._enter(Phase.ACTING)
+                self._pause()
+                self._pool.act(self, response.work)
                 return False
             self._send(request, route.name if route is not None else "none", response)
         except Refusal as refusal:
@@ -182,13 +196,22 @@ class Connection(asyncio.BufferedProtocol):
             self.waiting[0].waited = True
             self._queue()
 
+    def acted(self, response: Response) -> None:
+        """What it asked for has been done, or refused."""
+        if self.phase is not Phase.ACTING or self.waiting is None:
+            return
+        (request, route, _), self.waiting = self.waiting, None
+        self._send(request, route.name if route is not None else "none", response)
+        if not self._rest:
+            self._resume()
+
     def time_is_up(self) -> None:
         """The limit of the present phase has passed."""
-        if self.phase is Phase.HEAD and self._rest:
-            self._pool.note_refusal(self, 408, "the head of a request took longer than 2 s")
-            self._write(
-                as_bytes(problem(Refusal(408, "the head of the request took longer than 2 s")), self._pool.date(), 1, False, False)
-            )
+        if self.phase is Phase.BODY or (self.phase is Phase.HEAD and self._rest):
+            what = "head" if self.phase is Phase.HEAD else "body"
+            refusal = Refusal(408, f"the {what} of the request took longer than 2 s")
+            self._pool.note_refusal(self, 408, refusal.detail)
+            self.write(as_bytes(problem(refusal), self._pool.date(), 1, False, False))
             self.close()
         elif self.phase <= Phase.IDLE:
             self.close()
@@ -215,8 +238,23 @@ class Connection(asyncio.BufferedProtocol):
             self, refusal.status, refusal.detail if error is None else f"{type(error).__name__}: {error}", error
         )
         head_only = waiting is not None and waiting[0].method == "HEAD"
-        self._write(as_bytes(problem(refusal), self._pool.date(), 1, False, head_only))
+        self.write(as_bytes(problem(refusal), self._pool.date(), 1, False, head_only))
         self._finish(linger=True)
+
+    def _read_body(self, waiting: Waiting) -> bool:
+        """Whether the body is there; if not, it waits. Raises `Refusal`, for who may not ask this before anything is read."""
+        request = waiting[0]
+        length = request.body_length()
+        if self.phase is not Phase.BODY:
+            self._pool.check(self, request, waiting[1])
+            if request.minor == 1 and "expect" in request.headers and len(self._rest) < length:
+                self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._enter(Phase.BODY)
+        if len(self._rest) < length:
+            self.waiting = waiting
+            return False
+        request.body, self._rest = self._rest[:length], self._rest[length:]
+        return True
 
     def _next(self) -> Waiting | None:
         """The next complete request and its route. Raises `Refusal`."""
@@ -240,20 +278,21 @@ class Connection(asyncio.BufferedProtocol):
             # An app asks the same thing again and again, in the same bytes.
             request = parse_head(head)
             self._head, self._request = head, request
-        request.waited = False
+        request.waited, request.body = False, None
         route, election = self._pool.find(request.path)
         return request, route, election
 
     def _send(self, request: Request, route: str, response: Response) -> None:
-        keep = request.keep_alive and not request.has_body
+        unread = request.has_body and request.body is None
+        keep = request.keep_alive and not unread
         self._pool.count(route, response.status, self.listener)
         if response.stream is not None:
             self._stream(request, response)
             return
         self._enter(Phase.IDLE)
-        self._write(as_bytes(response, self._pool.date(), request.minor, keep, request.method == "HEAD"))
+        self.write(as_bytes(response, self._pool.date(), request.minor, keep, request.method == "HEAD"))
         if not keep:
-            self._finish(linger=request.has_body or bool(self._rest))
+            self._finish(linger=unread or bool(self._rest))
         elif self.phase is Phase.IDLE and self._rest:
             self._wait_or_queue()
 
@@ -262,7 +301,7 @@ class Connection(asyncio.BufferedProtocol):
         stream, transport = response.stream, self.transport
         assert stream is not None
         self._rest = b""
-        self._write(as_bytes(response, self._pool.date(), request.minor, False, False))
+        self.write(as_bytes(response, self._pool.date(), request.minor, False, False))
         if request.method == "HEAD" or transport is None or transport.is_closing():
             stream.gone()
             self._finish(linger=False)
@@ -274,10 +313,7 @@ class Connection(asyncio.BufferedProtocol):
         stream.open(self)
 
     def write(self, data: bytes) -> None:
-        """Write to the peer of a stream."""
-        self._write(data)
-
-    def _write(self, data: bytes) -> None:
+        """Write to the peer."""
         if self.transport is not None:
             self.transport.write(data)
 

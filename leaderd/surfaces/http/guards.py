@@ -6,6 +6,7 @@ a GET and without any `Origin`. So the list is of hosts, and it holds for every 
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 from collections.abc import Iterable
@@ -58,6 +59,32 @@ class HostGuard:
 
     def _is_name(self, host: str) -> bool:
         return host in self._names or (host.startswith("127.") and _packed(host) is not None)
+
+
+class OperatorGuard:
+    """Who may change things: on the Unix socket root, our own user and `uids`; on loopback who shows that they mean it."""
+
+    def __init__(self, uids: Iterable[int] = ()) -> None:
+        self._uids = frozenset({0, os.geteuid(), *uids})
+
+    def check(self, request: Request, listener: str, uid: int | None, from_loopback: bool) -> None:
+        """Raise `Refusal` unless the request may change something. `uid`: the peer's, by the kernel's word, on the Unix socket."""
+        if listener == "socket":
+            if uid not in self._uids:
+                raise Refusal(403, f"user {'unknown' if uid is None else uid} is not among operators.uids")
+        elif listener != "app" or not from_loopback:
+            raise Refusal(403, "changes need the Unix socket, or loopback and the app listener")
+        # A web page can make a browser send a form to loopback, but not with a header of its own.
+        if request.headers.get("x-leaderd-request") != "1":
+            raise Refusal(403, "changes need the header X-Leaderd-Request: 1")
+
+
+def is_loopback(peer: object) -> bool:
+    """Whether a TCP peer's name, as the kernel has it, is on this host."""
+    if not isinstance(peer, tuple) or not peer:
+        return False
+    host = str(peer[0]).removeprefix("::ffff:")
+    return host == "::1" or (host.startswith("127.") and _packed(host) is not None)
 
 
 def is_own_address(host: str) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 from leaderd import __version__
 from leaderd.election.problems import Reason
 from leaderd.election.state import State
+from leaderd.surfaces.http.openapi_changes import change_paths, past_paths
 
 Node = dict[str, Any]
 
@@ -37,6 +38,8 @@ def document() -> Node:
             "/v1/elections": _get("This daemon, its store, all its elections.", "#/components/schemas/Overview", [], {"400"}),
             "/v1/elections/{NAME}": _get("One election.", "#/components/schemas/Election", [election], {"400", "404"}),
             "/v1/elections/{NAME}/hold": _hold(asked),
+            **past_paths(election),
+            **change_paths(election),
             "/v1/events": _events(asked),
             "/v1/version": _get("Which leaderd this is.", "#/components/schemas/Version", [], {"400"}),
             "/livez": _probe("Fails only when the daemon is wedged and should be restarted."),

@@ -11,7 +11,7 @@ import logging
 import math
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from leaderd import log
@@ -19,8 +19,8 @@ from leaderd.board import Board
 from leaderd.clock import Clock
 from leaderd.metrics import Metrics
 from leaderd.surfaces.http.connection import Connection, Phase
-from leaderd.surfaces.http.guards import HostGuard
-from leaderd.surfaces.http.reply import Response, WaitAsked
+from leaderd.surfaces.http.guards import HostGuard, OperatorGuard, is_loopback
+from leaderd.surfaces.http.reply import Response, WaitAsked, problem
 from leaderd.surfaces.http.wire import MAX_HEAD_BYTES, Refusal, Request
 from leaderd.surfaces.socketfile import peer_of
 
@@ -31,8 +31,9 @@ MAX_CONNECTIONS = 256
 MAX_CONNECTIONS_PER_UID = 64
 TICK_S = 0.25
 _TURNS_PER_PASS = 16
-_LIMIT_TICKS = {Phase.HEAD: 9, Phase.IDLE: 120, Phase.STALLED: 9, Phase.LINGERING: 4, Phase.CLOSING: 9}
-"""2 s for a head, 30 s for the next request, 2 s for a peer that does not read. One tick more, because the first is cut short."""
+_LIMIT_TICKS = {Phase.HEAD: 9, Phase.BODY: 9, Phase.IDLE: 120, Phase.STALLED: 9, Phase.LINGERING: 4, Phase.CLOSING: 9}
+"""2 s for a head, a body, or a peer that does not read, 30 s for the next request. One tick more, because the
+first is cut short."""
 _LOG = logging.getLogger("leaderd.http")
 _LOG_EVERY_S = 10.0
 
@@ -44,8 +45,18 @@ Ends = tuple[Callable[[], None], ...]
 class Pool:
     """The connections of all listeners, and what they share."""
 
-    def __init__(self, board: Board, routes: Routes, guard: HostGuard, metrics: Metrics, clock: Clock, ends: Ends = ()) -> None:
+    def __init__(
+        self,
+        board: Board,
+        routes: Routes,
+        guard: HostGuard,
+        operators: OperatorGuard,
+        metrics: Metrics,
+        clock: Clock,
+        ends: Ends = (),
+    ) -> None:
         self.tick = 0
+        self._operators = operators
         self._ends = ends
         self.buffer = memoryview(bytearray(2 * MAX_HEAD_BYTES))
         self.find = routes.find
@@ -56,6 +67,7 @@ class Pool:
         self._clock = clock
         self._connections: set[Connection] = set()
         self._streams: set[Connection] = set()
+        self._acting: set[asyncio.Task[None]] = set()
         self._parked: dict[Connection, tuple[WaitAsked, asyncio.TimerHandle]] = {}
         self._waking = False
         self._unsubscribe = board.subscribe(self._on_published)
@@ -83,6 +95,7 @@ class Pool:
         name = transport.get_extra_info("sockname")
         if isinstance(name, tuple):
             connection.local_address = str(name[0]).removeprefix("::ffff:").lower()
+            connection.from_loopback = is_loopback(transport.get_extra_info("peername"))
         else:
             self._limit_user(connection)
         if len(self._connections) >= MAX_CONNECTIONS:
@@ -146,6 +159,9 @@ class Pool:
             except TimeoutError:
                 for connection in (*self._connections, *self._streams):
                     connection.abort()
+        for task in self._acting:
+            task.cancel()
+        await asyncio.gather(*self._acting, return_exceptions=True)
         if self._ticking is not None:
             self._ticking.cancel()
             self._ticking = None
@@ -161,7 +177,7 @@ class Pool:
             self._shed(mine)
 
     def _shed(self, connections: list[Connection]) -> None:
-        victim = min(connections, key=lambda other: (other.phase is Phase.QUEUED, other.since))
+        victim = min(connections, key=lambda other: (other.phase in {Phase.QUEUED, Phase.ACTING}, other.since))
         self._connections.discard(victim)
         victim.abort()
 
@@ -192,17 +208,39 @@ class Pool:
         if self._passing:
             asyncio.get_running_loop().call_soon(self._pass)
 
-    def answer(self, connection: Connection, request: Request, route: Route | None, election: str | None) -> Response:
-        """What a request gets. Raises `Refusal` for those that end the connection."""
-        # No await from here to the write of the answer: the instant it is of and the promise it gives are read in `route`.
+    def check(self, connection: Connection, request: Request, route: Route | None) -> bool:
+        """Raise `Refusal` unless whoever asks may ask this; returns whether a foreign web page is behind it."""
         if connection.local_address is not None:
             self._guard.check(request, connection.local_address)
         foreign = self._guard.is_foreign(request)
         if foreign and request.method != "GET":
             raise Refusal(403, "a web page from elsewhere may not do this")
+        if route is not None and request.method in route.changes:
+            self._operators.check(request, connection.listener, connection.uid, connection.from_loopback)
+        return foreign
+
+    def answer(self, connection: Connection, request: Request, route: Route | None, election: str | None) -> Response:
+        """What a request gets. Raises `Refusal` for those that end the connection."""
+        # No await from here to the write of the answer: the instant it is of and the promise it gives are read in `route`.
+        foreign = self.check(connection, request, route)
         # A web page must not be able to hold a release back at all, nor anybody on the network by more than the usual promise.
         most_s = 0.0 if foreign else self._usual_promise_s if connection.listener == "ops" else math.inf
-        return self._routes.answer(request, route, election, most_s)
+        by = "loopback" if connection.uid is None else f"uid {connection.uid}"
+        return self._routes.answer(request, route, election, most_s, by)
+
+    def act(self, connection: Connection, work: Callable[[], Awaitable[Response]]) -> None:
+        """Do what was asked for; it goes on when the connection has gone."""
+        task = asyncio.get_running_loop().create_task(self._act(connection, work))
+        self._acting.add(task)
+        task.add_done_callback(self._acting.discard)
+
+    async def _act(self, connection: Connection, work: Callable[[], Awaitable[Response]]) -> None:
+        try:
+            response = await work()
+        except Exception as error:  # noqa: BLE001 - a fault costs the answer, which says so
+            self.note_refusal(connection, 500, f"{type(error).__name__}: {error}", error)
+            response = problem(Refusal(500, "internal error"))
+        connection.acted(response)
 
     # ---- words
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import NamedTuple
 
@@ -46,6 +47,8 @@ class Response(NamedTuple):
     """Set: what follows the head is a stream of events, until one side closes; there is no body."""
     wait: WaitAsked | None = None
     """Set: this is no answer yet, ask again after the wait."""
+    work: Callable[[], Awaitable[Response]] | None = None
+    """Set: the answer is what this comes to; it is done once, whether or not anybody waits for it."""
 
 
 def problem(refusal: Refusal, headers: bytes = b"") -> Response:
@@ -57,7 +60,7 @@ def problem(refusal: Refusal, headers: bytes = b"") -> Response:
 
 def as_bytes(response: Response, date: bytes, minor: int, keep_alive: bool, head_only: bool) -> bytes:
     """The answer on the wire. `date` is the complete header line."""
-    status, body, content_type, headers, silent, stream, _ = response
+    status, body, content_type, headers, silent, stream, *_ = response
     if stream is not None:
         return b"".join((_STATUS_LINES.get(status) or _status_line(status), date, EVENT_HEADERS, _COMMON, headers, _CLOSE))
     if silent or status in _BODILESS:

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from leaderd import __version__
+from leaderd.actions import ActionRefused, Actions
 from leaderd.board import Answer
 from leaderd.metrics import CONTENT_TYPE, Metrics
 from leaderd.surfaces import page
+from leaderd.surfaces.http import past
+from leaderd.surfaces.http.changes import Change, Changes, given, refused
 from leaderd.surfaces.http.feed import MAX_SUBSCRIBERS, Feed, Subscriber
 from leaderd.surfaces.http.hold import MAX_HOLDS, Holds
 from leaderd.surfaces.http.openapi import document
@@ -38,12 +41,29 @@ class Route:
     handler: Handler
     heavy: bool = False
     own_options: bool = False
+    changes: Mapping[str, Change] = field(default_factory=dict)
+    """What the methods do here that change something."""
+
+    @property
+    def allow(self) -> bytes:
+        """The Allow header, complete."""
+        return f"Allow: {', '.join((*self.changes, 'OPTIONS'))}\r\n".encode() if self.changes else ALLOW
 
 
 class Routes:
     """The table of one daemon."""
 
-    def __init__(self, view: View, probes: Probes, metrics: Metrics, changes: LeaderChanges, feed: Feed, holds: Holds) -> None:
+    def __init__(
+        self,
+        view: View,
+        probes: Probes,
+        metrics: Metrics,
+        changes: LeaderChanges,
+        feed: Feed,
+        holds: Holds,
+        actions: Actions,
+    ) -> None:
+        self._actions = actions
         self._feed = feed
         self._holds = holds
         self._view = view
@@ -71,6 +91,12 @@ class Routes:
         }
         self._of_election = {
             "hold": Route("/v1/elections/NAME/hold", self._hold),
+            "history": Route("/v1/elections/NAME/history", self._history),
+            "why": Route("/v1/elections/NAME/why", self._why),
+            **{
+                last: Route(f"/v1/elections/NAME/{last}", self._only_changes, changes=methods)
+                for last, methods in Changes(actions).table.items()
+            },
         }
 
     @property
@@ -96,21 +122,55 @@ class Routes:
         below = self._below.get(path[:cut]) if cut < len(path) else None
         return (below, path[cut:]) if below is not None else (None, None)
 
-    def answer(self, request: Request, route: Route | None, election: str | None, most_s: float) -> Response:
-        """The answer of the table; refusals are problem objects like all errors."""
+    def answer(self, request: Request, route: Route | None, election: str | None, most_s: float, by: str) -> Response:
+        """The answer of the table; refusals are problem objects like all errors. `by`: who asks, for the record of a change."""
         method = request.method
         try:
             if route is None:
                 if request.path == "*":
                     return Response(204, b"", headers=ALLOW)
                 raise Refusal(404, f"nothing is at {_shown(request.path)}; /openapi.json lists what there is")
-            if method not in SAFE_METHODS:
-                return problem(Refusal(405, f"{method[:20]} is not allowed on {route.name}"), ALLOW)
+            change = route.changes.get(method)
+            if change is not None:
+                return self._change(request, change, election or "", by)
+            if method not in SAFE_METHODS or (route.changes and method != "OPTIONS"):
+                return problem(Refusal(405, f"{method[:20]} is not allowed on {route.name}"), route.allow)
             if method == "OPTIONS" and not route.own_options:
-                return Response(204, b"", headers=ALLOW)
+                return Response(204, b"", headers=route.allow)
             return route.handler(request, election, most_s)
+        except ActionRefused as error:
+            return problem(refused(error))
         except Refusal as refusal:
             return problem(refusal)
+
+    # ---- changes, and looking back
+
+    def _change(self, request: Request, change: Change, election: str, by: str) -> Response:
+        """To be done when the body makes sense; how it ends is the answer."""
+        _no_parameters(request)
+        if election not in self._view.board.snapshot.elections:
+            raise _unknown(election, self._view.board.snapshot.elections)
+        values = given(change, request.body or b"")
+
+        async def work() -> Response:
+            try:
+                return await change.do(election, values, by)
+            except ActionRefused as error:
+                return problem(refused(error))
+
+        return Response(0, b"", work=work)
+
+    def _only_changes(self, request: Request, election: str | None, most_s: float) -> Response:
+        raise AssertionError("answered before it is asked")
+
+    def _history(self, request: Request, election: str | None, most_s: float) -> Response:
+        _no_parameters(request)
+        name = self._name(election)
+        return past.history(name, self._actions.history(name))
+
+    def _why(self, request: Request, election: str | None, most_s: float) -> Response:
+        _no_parameters(request)
+        return past.why(self._actions.why(self._name(election)), request)
 
     # ---- the question
 

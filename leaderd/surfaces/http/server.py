@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 
+from leaderd.actions import Actions
 from leaderd.board import Board
 from leaderd.clock import Clock
 from leaderd.election.timing import Timing
 from leaderd.metrics import Metrics
 from leaderd.surfaces.http.connection import Connection
 from leaderd.surfaces.http.feed import Feed
-from leaderd.surfaces.http.guards import HostGuard
+from leaderd.surfaces.http.guards import HostGuard, OperatorGuard
 from leaderd.surfaces.http.hold import Holds
 from leaderd.surfaces.http.listeners import ListenError, UnixAddress, bind_tcp, bind_unix, serve
 from leaderd.surfaces.http.pool import Pool
@@ -30,8 +31,8 @@ HostAndPort = tuple[str, int]
 class HttpSurfaces:
     """The app listener, the ops listener and the Unix socket; each may be None, which is off.
 
-    All three answer the same, because all that there is so far only reads. `allowed_hosts`: names allowed in `Host` besides
-    loopback names and addresses of this machine.
+    What reads is answered alike by all three; changes are for the socket and loopback. `allowed_hosts`: names allowed in `Host`
+    besides loopback names and addresses of this machine. `operators`: users who may change things, besides root and our own.
     """
 
     def __init__(
@@ -48,6 +49,8 @@ class HttpSurfaces:
         timing: Timing,
         health: Health,
         metrics: Metrics,
+        actions: Actions,
+        operators: Collection[int] = (),
     ) -> None:
         self._tcp = {"app": (http, "http"), "ops": (ops, "ops")}
         self._unix = unix
@@ -55,9 +58,10 @@ class HttpSurfaces:
         view = View(board, clock, store, timing, incarnation)
         feed = Feed(view, clock.now_s, timing.ttl_s / 3)
         holds = Holds(view)
-        self.routes = Routes(view, Probes(health, board, clock), metrics, self._changes, feed, holds)
+        self.routes = Routes(view, Probes(health, board, clock), metrics, self._changes, feed, holds, actions)
         metrics.expect_requests(self.routes.names(), LISTENERS)
-        self._pool = Pool(board, self.routes, HostGuard(allowed_hosts), metrics, clock, (feed.stop, holds.stop))
+        guards = HostGuard(allowed_hosts), OperatorGuard(operators)
+        self._pool = Pool(board, self.routes, *guards, metrics, clock, (feed.stop, holds.stop))
         self._servers: list[asyncio.Server] = []
         self._file: BoundSocket | None = None
         self.addresses: dict[str, HostAndPort | str] = {}

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 MAX_HEAD_BYTES = 8192
 MAX_HEADERS = 32
+MAX_BODY_BYTES = 16 * 1024
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
@@ -36,7 +37,7 @@ class Refusal(Exception):
 class Request:
     """A well-formed request. `path` is decoded, `query` is not; header names are lower case.
 
-    `has_body`: a body follows, which nobody reads, so the connection cannot go on after the answer.
+    `has_body`: a body follows; if nobody reads it, the connection cannot go on after the answer.
     """
 
     method: str
@@ -50,6 +51,18 @@ class Request:
     """What a route made of the query; an app that asks the same thing again is not parsed again."""
     waited: bool = field(default=False)
     """It has waited for a change, or for as long as it wanted to: now it is answered."""
+    body: bytes | None = field(default=None)
+    """Set when it has been read."""
+
+    def body_length(self) -> int:
+        """How long the body is. Raises `Refusal` when it is not said, or is too long."""
+        length = self.headers.get("content-length")
+        if length is None and "transfer-encoding" in self.headers:
+            raise Refusal(411, "a body needs its Content-Length here; chunked is not read")
+        found = int(length or "0")
+        if found > MAX_BODY_BYTES:
+            raise Refusal(413, f"the body is longer than {MAX_BODY_BYTES} bytes")
+        return found
 
 
 def parse_head(head: bytes) -> Request:
