@@ -17,7 +17,7 @@ class Evidence:
     def __init__(self, elections: Iterable[str]) -> None:
         self.elections = tuple(elections)
         self._excused: list[Claim] = []
-        self._excuses: list[tuple[str, int, float, float]] = []
+        self._excuses: list[tuple[str, int, float, float, float]] = []
         self.findings: list[Finding] = []
         self.restores: dict[str, list[tuple[float, int]]] = {name: [] for name in self.elections}
         self.known: dict[str, dict[str, int]] = {name: {} for name in self.elections}
@@ -66,26 +66,26 @@ class Evidence:
 
     # ---- what no lease can prevent
 
-    def excuse(self, election: str, token: int, from_s: float, for_s: float, *, proven: bool) -> None:
+    def excuse(self, election: str, token: int, from_s: float, for_s: float, *, proven: bool, news_s: float = IN_FLIGHT_S) -> None:
         """An operator took the entry with `token` away: who claims with it is excused for `for_s`.
 
         `proven`: the store had confirmed the claim already. Otherwise only who claims now is excused: whoever has not yet claimed
-        has no promise outstanding, and must notice.
+        has no promise outstanding, and must notice. `news_s`: how old the news may be by which somebody proven begins to claim.
         """
         holders = [
             holder
             for (name, holder, its), intervals in self._claims.items()
             if name == election and its == token and intervals and intervals[-1][1] > from_s - for_s
         ]
-        if proven and not holders:
-            self._excuses.append((election, token, from_s, from_s + for_s))
+        if proven:
+            self._excuses.append((election, token, from_s, from_s + for_s, news_s))
         self._excused += [Claim(election, holder, token, from_s, from_s + for_s) for holder in holders]
 
     def excused(self) -> list[Claim]:
         """Every stretch that is excused."""
         late = [
             Claim(*key, from_s, to_s)
-            for election, token, from_s, to_s in self._excuses
+            for election, token, from_s, to_s, _ in self._excuses
             for key in self._claims
             if key[0] == election and key[2] == token
         ]
@@ -95,8 +95,8 @@ class Evidence:
         """Whether an operator had taken the entry away before this claim began, while the store's confirmation was on its way: by
         then another may lead, with a token above it, until the news of the deletion arrives as well."""
         return any(
-            election == claim.election and token == claim.token and from_s <= claim.start_s < from_s + IN_FLIGHT_S
-            for election, token, from_s, _ in self._excuses
+            election == claim.election and token == claim.token and from_s <= claim.start_s < from_s + news_s
+            for election, token, from_s, _, news_s in self._excuses
         )
 
     # ---- who could have led

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from chaos.checkers import Claim, Finding, leaderless, merged, overlaps, token_faults, without
+from chaos.checkers.tokens import IN_FLIGHT_S
 from tests.sim.apps import Apps, learn
 from tests.sim.clocks import HostClock
 from tests.sim.evidence import Evidence
@@ -240,7 +241,9 @@ class Fleet:
         first = next((entry.token for entry in self.cluster.entries[election]), None)
         # (The next in line may have raised the mark to its token, too: not being first, it has claimed nothing.)
         proven = self.cluster.marks[election] == token == first
-        self.evidence.excuse(election, token, self.world.now_s, for_s, proven=proven)
+        # Who is ready begins to lead by what it is told, which may be as old as half a ttl.
+        news_s = IN_FLIGHT_S + (self.plan.timing.ttl_s * 0.55 if self.plan.store in ("etcd", "zookeeper") else 0.0)
+        self.evidence.excuse(election, token, self.world.now_s, for_s, proven=proven, news_s=news_s)
 
     def save(self) -> None:
         """Take a snapshot of the store."""

@@ -43,6 +43,7 @@ async def two(etcd: MiniEtcd, a: MiniDriver, b: MiniDriver) -> tuple[int, int]:
     await b.open()
     second = await b.stand()
     await b.until(lambda: mark_of(etcd) == second)
+    await b.renew(second)
     await a.until(lambda: len(etcd.streams) == 2 and all(stream.watching for stream in etcd.streams))
     return first, second
 
@@ -210,3 +211,15 @@ async def test_between_two_turns_of_the_loop_too(etcd: MiniEtcd) -> None:
         b.submit(Claim(1, "e", second, 0))
         assert (await b.expect(Elected)).mark == 1_000_000
         assert len(b.wire.txns) > sent
+
+
+async def test_old_news_is_claimed(etcd: MiniEtcd, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last renewal is longer ago than half the ttl: what the watch tells may be of long ago, so the claim is sent."""
+    async with MiniDriver(etcd, "a") as a, MiniDriver(etcd, "b") as b:
+        first, _ = await two(etcd, a, b)
+        session = b.store._session
+        monkeypatch.setattr(session, "confirmed_s", session.now_s() - session.ttl_s / 2 - 0.1)
+        before = raises(b)
+        await a.withdraw(first)
+        await b.claim()
+        assert raises(b) == before + 1

@@ -55,6 +55,11 @@ class Queue:
         session, election = self._session, self.place.election
         async with self._one_at_a_time:
             self._leave()
+            # Safety: see test_nobody_stands_who_does_not_know_the_records
+            unknown = await session.records.unknown()
+            if unknown is not None:
+                session.emit(StandFailed(session.epoch, election, unknown))
+                return
             try:
                 reply = await session.txn(tx.stand(self.place, session.lease, session.value), repeatable=True)
                 seen = tx.stood(reply)
@@ -93,7 +98,7 @@ class Queue:
         async with self._one_at_a_time:
             ready = self._ready
             # Safety: see test_a_turn_that_came_in_another_order_is_claimed
-            if ready is not None and ready.proven and token == self.token:
+            if ready is not None and ready.holds(token):
                 session.emit(Claimed(session.epoch, election, token, ready.sent_at_s))
                 return
             sent_at_s = session.now_s()

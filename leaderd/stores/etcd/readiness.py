@@ -14,7 +14,8 @@ an entry that is ready this is known when the leader's entry goes:
   whose answer was lost, and which came through after the leader's claim.)
 
 How long the lease lives is not concluded from any of this: the deadline counts from the last renewal, as ever. If our lease has
-expired in the meantime, then that deadline has passed, too.
+expired in the meantime, then that deadline has passed, too. News may be old, and an operator may have deleted our key after it: a
+renewal found us waiting behind the leader not longer than half the ttl ago, or a claim is sent.
 """
 
 from __future__ import annotations
@@ -66,6 +67,12 @@ class Readiness:
             return  # not ready, we claim when we are first
         if reply.succeeded and self._watching:
             self._raised, self.sent_at_s = True, sent_at_s
+
+    def holds(self, token: int) -> bool:
+        """Whether a claim of `token` is proven, by news that is not old."""
+        # Safety: see test_old_news_is_claimed
+        recent = self._session.now_s() - self._session.confirmed_s <= self._session.ttl_s / 2
+        return self.proven and token == self._token and recent
 
     def leader_gone(self) -> None:
         """The watch over both keys told of the leader's deletion, and of none of ours."""

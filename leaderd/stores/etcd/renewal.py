@@ -124,6 +124,7 @@ class Renewal:
         session.renewal_heard(None)
         # A lease has one ttl for life: an answer that promises more than was granted is not believed.
         # Safety: see test_a_ttl_above_the_grant_is_not_believed
+        session.confirmed_s = sent_at_s
         session.emit(Renewed(session.epoch, sent_at_s, float(min(lease.ttl_s, session.ttl_s)), frozenset(owned), frozenset(lost)))
         self._observe(check, founds[len(entries) :], reply.header.revision)
 

@@ -6,14 +6,26 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from leaderd.election.commands import Claim, RaiseMark, Renew, Stand, Withdraw
-from leaderd.election.events import Connected, Disconnected, EntryGone, Event, SessionGone, StandFailed, Withdrawn
+from leaderd.election.commands import Claim, RaiseMark, Renew, Stand, Withdraw, WriteRecord
+from leaderd.election.events import (
+    Connected,
+    Disconnected,
+    EntryGone,
+    Event,
+    RecordRefused,
+    RecordSeen,
+    RecordWritten,
+    SessionGone,
+    StandFailed,
+    Withdrawn,
+)
 from leaderd.election.problems import Outcome, Problem, Reason
 from leaderd.stores.base import NowS
 from leaderd.stores.etcd import transactions as tx
 from leaderd.stores.etcd.client import Client
 from leaderd.stores.etcd.errors import SILENCE, problem_of
 from leaderd.stores.etcd.queue import Queue
+from leaderd.stores.etcd.records import Records
 from leaderd.stores.etcd.renewal import Renewal
 from leaderd.stores.etcd.roster import Roster
 from leaderd.stores.etcd.watcher import Watcher
@@ -37,6 +49,8 @@ class Session:
         self.epoch = epoch
         self.lease = granted.lease
         self.ttl_s = granted.ttl_s
+        self.confirmed_s = 0.0
+        """When the last renewal that was confirmed was sent."""
         self.instance = instance
         self.value = instance.encode()
         self.now_s = now_s
@@ -56,7 +70,9 @@ class Session:
         self._renewal = Renewal(self, client)
         self.watcher = Watcher(client, self.stream_heard, now_s)
         client.on_moved = self.watcher.move
+        self.records = Records(self, lambda *record: self.emit(RecordSeen(self.epoch, *record)))
         self.spawn(self.watcher.run())
+        self.spawn(self.records.follow())
 
     # ---- what the queues use
 
@@ -113,12 +129,14 @@ class Session:
 
     # ---- commands
 
-    def submit(self, command: Renew | Stand | Claim | Withdraw | RaiseMark) -> None:
+    def submit(self, command: Renew | Stand | Claim | Withdraw | RaiseMark | WriteRecord) -> None:
         """Carry out one command."""
         if isinstance(command, Renew):
             self.spawn(self._renewal.renew(command.entries))
         elif isinstance(command, RaiseMark):
             self.spawn(self.queue(command.election).raise_mark(command.mark))
+        elif isinstance(command, WriteRecord):
+            self.spawn(self._write_record(command))
         elif self._gone is not None and isinstance(command, Stand):
             self.spawn(self._answer(StandFailed(self.epoch, command.election, self._gone)))
         elif self._gone is not None and isinstance(command, Claim):
@@ -191,6 +209,14 @@ class Session:
         reply = await wire.lease_time_to_live(self.lease, token, self._client.timeout_s)
         self.check_cluster(reply.header, wire)
         return reply
+
+    async def _write_record(self, command: WriteRecord) -> None:
+        epoch, election, kind = command.epoch, command.election, command.kind
+        written = self._gone or await self.records.write(election, kind, command.value, command.version)
+        if isinstance(written, int):
+            self.emit(RecordWritten(epoch, election, kind, written))
+        else:
+            self.emit(RecordRefused(epoch, election, kind, written))
 
     async def _answer(self, event: Event) -> None:
         self.emit(event)

@@ -4,7 +4,8 @@ Rule 1: being first is concluded from a list, or from the deletion of the only n
 first: ours has a sequence number of ten digits (checked), whose order as text is that of the numbers; every node that is made later
 has a higher one for as long as the directory exists; and the directory, which Curator lets vanish when empty, so that numbers begin
 anew, exists as long as our node is in it. After 2^31 creations numbers turn negative and sort first: such an entry never leads.
-Rule 2: leadership is never concluded here: `Claimed` reports a `multi` that a quorum applied.
+Rule 2: leadership is never concluded here: `Claimed` reports a `multi` that a quorum applied, then or, for the next in line, before
+(`readiness`).
 Rule 3: commands of one election are carried out one at a time, in their order.
 """
 
@@ -18,9 +19,11 @@ from kazoo.protocol.states import EventType
 
 from leaderd.election.events import Claimed, Contender, Elected, EntryGone, Queued, QueueSeen, StandFailed, Withdrawn
 from leaderd.election.problems import Outcome, Problem, Reason
+from leaderd.stores.zookeeper import claim as claiming
 from leaderd.stores.zookeeper import entry, paths
-from leaderd.stores.zookeeper.errors import SKIPPED, RefusedError, problem_of
+from leaderd.stores.zookeeper.errors import RefusedError, problem_of
 from leaderd.stores.zookeeper.mark import Mark
+from leaderd.stores.zookeeper.readiness import Readiness
 from leaderd.stores.zookeeper.roster import Roster
 
 if TYPE_CHECKING:
@@ -43,11 +46,15 @@ class Contest:
         self._own_watched = False
         self._client = session.client
         self._mark = Mark(session.client, place.mark)
+        self._ready = Readiness(session.client, self._mark, session.now_s)
+        self._in_order = False
+        """Whether we are first because the watch said so, with nothing said of our node before."""
         self._roster = Roster(session.client, place, self._show)
         self._prefix: str | None = None
         self._elected = False
         self._before: list[str] = []
         self._watched: str | None = None
+        self._watched_token = 0
         self._one_at_a_time = asyncio.Lock()
         self._looking = False
         self._look_again = False
@@ -77,20 +84,24 @@ class Contest:
             # Safety: see test_a_claim_while_waiting_is_refused
             if not self._elected:
                 return await self._give_up(Problem(Outcome.FAILED, Reason.STORE_ERROR, f"{node} is not the first in its queue"))
-            if mark != self._mark.value:
-                session.emit(Elected(session.epoch, self.place.election, token, self._mark.value))
+            # Safety: see test_first_by_a_look_it_is_not_ready
+            if self._in_order and self._own_watched and self._ready.holds(token) and session.recent():
+                session.emit(Claimed(session.epoch, self.place.election, token, self._ready.sent_at_s))
                 return None
-            version, sent_at_s = self._mark.version, session.now_s()
-
-            def build(multi: Any) -> None:  # noqa: ANN401 - kazoo is untyped
-                # Safety: see test_claim_without_reverifying_the_own_key
-                multi.check(node, -1)
-                # Safety: see test_no_high_water_mark
-                multi.set_data(self.place.mark, paths.mark_text(token), version)
-
+            if mark != self._ready.mark_below(token):
+                session.emit(Elected(session.epoch, self.place.election, token, self._ready.mark_below(token)))
+                return None
+            sent_at_s = session.now_s()
             try:
                 async with asyncio.timeout(session.call_s):
-                    await self._claim_answered(await self._client.multi(build), token, sent_at_s)
+                    match await claiming.claim(self._client, node, self._mark, token):
+                        case claiming.Claimed.RAISED:
+                            session.emit(Claimed(session.epoch, self.place.election, token, sent_at_s))
+                        case claiming.Claimed.GONE:
+                            self._gone("our node is gone")
+                        case claiming.Claimed.MOVED:
+                            await self._mark.read()
+                            session.emit(Elected(session.epoch, self.place.election, token, self._ready.mark_below(token)))
             except (kz.KazooException, TimeoutError) as error:
                 problem = problem_of(error, f"claiming {self.place.directory}")
                 self._fail(Problem(Outcome.UNKNOWN, problem.reason, problem.detail))
@@ -107,9 +118,9 @@ class Contest:
             self._session.emit(Withdrawn(self._session.epoch, self.place.election, problem))
 
     async def raise_mark(self, mark: int) -> None:
-        """Carry out `RaiseMark`."""
+        """Carry out `RaiseMark`: before the withdrawal that follows it, so that whoever is next meets the mark."""
         try:
-            async with asyncio.timeout(self._session.call_s * 2):
+            async with self._one_at_a_time, asyncio.timeout(self._session.call_s * 2):
                 await Mark(self._client, self.place.mark).raise_to(mark)
         except (kz.KazooException, TimeoutError, RefusedError):
             return  # best effort; who needs the mark asks again
@@ -123,8 +134,9 @@ class Contest:
 
     def disconnected(self) -> None:
         """Watches are gone, and the world may move on."""
-        self._watched, self._own_watched = None, False
+        self._watched, self._own_watched, self._in_order = None, False, False
         self._mark.forget_watch()
+        self._ready.end()
 
     async def prove_owner(self) -> None:
         """Have the server show that our node is our session's, and have it tell when it goes. Else our entry is gone."""
@@ -222,13 +234,16 @@ class Contest:
             return None
         if len(self._before) == 1 and not self._mark.fresh:
             await self._mark.read(watch=True)  # the next in line, and nobody else, is told of changes: it claims without asking
+        watched, token = self._watched, self.token
+        if watched is not None and self._before == [watched] and token is not None and self._own_watched:
+            await self._ready.begin(node, token, self.place.node(watched), self._watched_token, self._session.connection)
         await self._roster.learn(names, self._session.id)
         return None
 
     def _become_first(self) -> None:
         if not self._elected and self.token is not None:
             self._elected = True
-            self._session.emit(Elected(self._session.epoch, self.place.election, self.token, self._mark.value))
+            self._session.emit(Elected(self._session.epoch, self.place.election, self.token, self._ready.mark_below(token)))
 
     async def _watch(self, name: str) -> bool:
         """Watch the node right before ours, and nobody else's (no herd); False when it is gone already."""
@@ -241,6 +256,7 @@ class Contest:
         if stat.ephemeralOwner in paths.NO_SESSION:
             detail = f"{self.place.node(name)} is no candidate's (it belongs to no session); nobody can lead before it is removed"
             raise RefusedError(Reason.FOREIGN_ENTRY, detail)
+        self._watched_token = int(stat.czxid)
         self._roster.know(name, data, stat, self._session.id)
         return True
 
@@ -249,6 +265,7 @@ class Contest:
             return  # not watched any more, or the connection was lost: `reconnected` looks
         self._watched = None
         if event.type == EventType.DELETED and self._before == [name] and self._mark.fresh:
+            self._in_order = True
             self._become_first()  # no round trip between the news and the claim
         self._session.spawn(self.look())
 
@@ -265,22 +282,7 @@ class Contest:
     def _show(self, contenders: tuple[Contender, ...], first_known: bool) -> None:
         self._session.emit(QueueSeen(self._session.epoch, self.place.election, contenders, first_known))
 
-    # ---- claiming, leaving
-
-    async def _claim_answered(self, results: list[Any], token: int, sent_at_s: float) -> None:
-        session = self._session
-        failed = [result for result in results if isinstance(result, Exception)]
-        telling = [error for error in failed if not isinstance(error, SKIPPED)]
-        if len(results) == 2 and not failed:
-            self._mark.raised(token)
-            session.emit(Claimed(session.epoch, self.place.election, token, sent_at_s))
-        elif len(results) == 2 and isinstance(results[0], kz.NoNodeError):
-            self._gone("our node is gone")
-        elif telling and isinstance(telling[0], kz.BadVersionError | kz.NoNodeError):
-            await self._mark.read()
-            session.emit(Elected(session.epoch, self.place.election, token, self._mark.value))
-        else:
-            raise telling[0] if telling else kz.RuntimeInconsistency
+    # ---- leaving
 
     async def _leave(self) -> Problem | None:
         """Take our node out; None when it is certain that none of ours is left."""
@@ -312,6 +314,8 @@ class Contest:
     def _forget(self) -> None:
         self.node, self.token, self._elected = None, None, False
         self._before, self._watched, self._own_watched, self.stale = [], None, False, False
+        self._in_order = False
+        self._ready.end()
         self._roster.forget()
 
     def _gone(self, what: str) -> None:

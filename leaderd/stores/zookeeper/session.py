@@ -40,6 +40,8 @@ class Session:
         self.value = instance.encode()
         self.now_s = now_s
         self.call_s = max(ttl_s / 6.0, 0.5)
+        self.confirmed_s = 0.0
+        """When the last renewal that was confirmed was sent."""
         self.id = 0
         self.connection = 0
         self._open_s = max(ttl_s / 3.0, 1.0)
@@ -142,6 +144,7 @@ class Session:
                 self._contest(entry.election).lost(entry.token)
         owned = frozenset(entry.election for entry in entries) - lost
         # A reconnection negotiates anew, and which of the two the timekeeper took is not known.
+        self.confirmed_s = sent_at_s
         self.emit(Renewed(self.epoch, sent_at_s, min(before_s, self._ttl_s()), owned, lost))
         await self._look_at_one()
 
@@ -230,6 +233,11 @@ class Session:
             await (stale or contests[self._turn % len(contests)]).look()
 
     # ---- inside
+
+    def recent(self) -> bool:
+        """Whether a renewal was confirmed that was sent not longer than half the ttl ago: what was told since is not old."""
+        # Safety: see test_old_news_is_claimed
+        return self.now_s() - self.confirmed_s <= self._ttl_s() / 2
 
     def _ttl_s(self) -> float:
         granted = self.client.granted

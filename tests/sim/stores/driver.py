@@ -53,6 +53,8 @@ class SimStore:
         self.traffic = Traffic()
         self.confirmed = 0
         """Renewals confirmed so far."""
+        self.confirmed_s = 0.0
+        """When the last of them was sent."""
         self.process = process
         self.host = process.host
         self.world = process.host.world
@@ -105,6 +107,7 @@ class SimStore:
         assert self._sink is not None
         if type(event) is Renewed:
             self.confirmed += 1
+            self.confirmed_s = event.sent_at_s
         self._sink(event)
 
     # ---- calls

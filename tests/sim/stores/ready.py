@@ -76,11 +76,15 @@ class ReadyDriver(QueueDriver):
     def claim(self, command: Claim) -> None:
         """At once if ready."""
         ready, slot = self._ready.pop(command.election, None), self.slots.get(command.election)
-        if ready is not None and ready.proven and ready.slot is slot and slot.epoch == command.epoch:
+        if ready is not None and ready.proven and ready.slot is slot and slot.epoch == command.epoch and self.recent():
             claimed = Claimed(command.epoch, command.election, command.token, ready.sent_at_s)
             self.host.timer(self.process, 0.0, self.emit, claimed)
         else:
             super().claim(command)
+
+    def recent(self) -> bool:
+        """Whether what the stream tells cannot be old."""
+        return self.now_s() - self.confirmed_s <= self.ttl_s / 2
 
     def _looked(self, slot: Slot, turn: int, result: Any) -> None:
         super()._looked(slot, turn, result)
@@ -93,11 +97,11 @@ class ReadyDriver(QueueDriver):
     def _raised(self, ready: Readiness, result: Any) -> None:
         ready.raised = result is True
         if result is LOST or result is False:
-            self._drop(ready)  # tried again at the next look
+            self._unready(ready)  # tried again at the next look
         else:
             ready.go_on()
 
-    def _drop(self, ready: Readiness) -> None:
+    def _unready(self, ready: Readiness) -> None:
         if self._ready.get(ready.slot.election) is ready:
             del self._ready[ready.slot.election]
 
@@ -111,7 +115,7 @@ class ReadyDriver(QueueDriver):
                 ready.slot.elected = True
                 self.emit(Elected(ready.slot.epoch, ready.slot.election, ready.slot.token or 0, ready.mark))
         else:
-            self._drop(ready)
+            self._unready(ready)
             self.look(ready.slot)
 
 

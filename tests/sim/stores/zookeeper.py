@@ -11,12 +11,13 @@ from leaderd.election.commands import CloseSession, OpenSession, Renew
 from leaderd.election.events import Connected, Disconnected, Renewed, RenewFailed, SessionFailed, SessionGone, SessionOpened
 from tests.sim.stores.cluster import Respond, SimEntry, StoreNode
 from tests.sim.stores.driver import LOST, NO_SESSION, SILENT, Call, asked
-from tests.sim.stores.queue import Owned, QueueCluster, QueueDriver
+from tests.sim.stores.queue import Owned
+from tests.sim.stores.ready import ReadyCluster, ReadyDriver
 
 Reset = Callable[[], None]
 
 
-class ZooKeeperServer(QueueCluster):
+class ZooKeeperServer(ReadyCluster):
     """Three servers. The tick, `sync_limit`, and how soon empty containers are reaped differ from seed to seed."""
 
     kind = "zookeeper"
@@ -163,7 +164,7 @@ class ZooKeeperServer(QueueCluster):
             self.next_revision()
 
 
-class ZooKeeperDriver(QueueDriver):
+class ZooKeeperDriver(ReadyDriver):
     """One connection at a time; a heartbeat has no deadline of its own, the connection has."""
 
     kind = "zookeeper"

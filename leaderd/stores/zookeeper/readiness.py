@@ -1,0 +1,75 @@
+"""What a node that is next in line has proven before its turn comes, so that its claim costs no round trip.
+
+A claim proves that our node exists and is the first, while the mark is our token (`contest.Contest.claim`). For a node that is
+ready this is known when the leader's node goes:
+
+- a `multi` that a quorum applied found our node and the leader's, the only one before it, and raised the mark to our token;
+- our node, the leader's and the mark are watched on one connection. ZooKeeper tells a session of changes in the order in which they
+  were applied, and tells it all of them for as long as the connection lasts (ZooKeeper Programmer's Guide, "What ZooKeeper
+  Guarantees about Watches"); so with the leader's deletion it is known that nothing had happened to our node, nor to the mark;
+- nobody can come to stand before us (rule 1 in `contest`).
+
+How long the session lives is not concluded from any of this: the deadline counts from the last renewal, as ever. If our session has
+expired in the meantime, then that deadline has passed, too. News may be old, and an operator may have deleted our node after it. An
+answer comes after all news of what was applied before it; so a renewal was answered that is not half a ttl old, or a claim is sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from leaderd.stores.zookeeper import paths
+from leaderd.stores.zookeeper.mark import Mark
+from leaderd.stores.zookeeper.transport import Client
+
+
+class Readiness:
+    """Of one candidacy after another. `begin` makes it ready under one leader; whatever happens to a watch ends it."""
+
+    def __init__(self, client: Client, mark: Mark, now_s: Callable[[], float]) -> None:
+        self._client = client
+        self._mark = mark
+        self._now_s = now_s
+        self._under: tuple[str, int] | None = None
+        self._token: int | None = None
+        self.sent_at_s = 0.0
+        self._below: int | None = None
+        """The mark that we raised, or may have."""
+
+    def holds(self, token: int | None) -> bool:
+        """Whether the mark is `token`, raised by us, and would not be so without our knowledge."""
+        return token is not None and token == self._token and self._mark.fresh and self._mark.value == token
+
+    def mark_below(self, token: int) -> int:
+        """The mark as it was before our own entry raised it: nobody else can have raised it to our token."""
+        if self._mark.value != token:
+            return self._mark.value
+        return self._below if self._below is not None else token - 1
+
+    def end(self) -> None:
+        """Nothing is proven any more."""
+        self._token = self._under = self._below = None
+
+    async def begin(self, node: str, token: int, leader: str, leader_token: int, connection: int) -> None:
+        """Try, once per leader and connection, as soon as the leader has raised the mark to its own token.
+
+        Raises what a call raises; the mark is then read anew before anything is concluded.
+        """
+        if self._mark.value != leader_token or not self._mark.fresh or self._under == (leader, connection):
+            return  # one of another make never raises it; one of ours is about to: the next renewal looks again
+        self._under, self._below = (leader, connection), leader_token
+        sent_at_s, version = self._now_s(), self._mark.version
+
+        def build(multi: Any) -> None:  # noqa: ANN401 - kazoo is untyped
+            multi.check(node, -1)
+            multi.check(leader, -1)
+            # Safety: see test_no_high_water_mark
+            multi.set_data(self._mark.path, paths.mark_text(token), version)
+
+        results = await self._client.multi(build)
+        if len(results) != 3 or any(isinstance(result, Exception) for result in results):
+            return
+        await self._mark.read(watch=True)
+        if self._under == (leader, connection):
+            self._token, self.sent_at_s = token, sent_at_s
