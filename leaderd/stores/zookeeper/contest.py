@@ -243,7 +243,7 @@ class Contest:
     def _become_first(self) -> None:
         if not self._elected and self.token is not None:
             self._elected = True
-            self._session.emit(Elected(self._session.epoch, self.place.election, self.token, self._ready.mark_below(token)))
+            self._session.emit(Elected(self._session.epoch, self.place.election, self.token, self._ready.mark_below(self.token)))
 
     async def _watch(self, name: str) -> bool:
         """Watch the node right before ours, and nobody else's (no herd); False when it is gone already."""
