@@ -40,6 +40,7 @@ pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("consul-driver")]
 POLICY = """
 key "{path}/e/.lock" {{ policy = "write" }}
 key "{path}/.leaderd/e/mark" {{ policy = "write" }}
+key_prefix "{path}/.leaderd/.records/" {{ policy = "write" }}
 session "node0" {{ policy = "write" }}
 """
 
@@ -665,7 +666,7 @@ async def test_an_idle_leader_and_an_idle_follower_ask_twice_per_renewal(place: 
     claimed = await one.lead()
     await two.stand()
     await two.renew()
-    await place.pause(0.3)
+    await place.pause(1.5)  # writing the mark wakes the query for records, while there is none
     before = one.store.traffic.requests, two.store.traffic.requests
     for _ in range(5):
         await one.renew(Entry("e", claimed.token))
@@ -683,7 +684,7 @@ async def test_many_terms_are_proven_in_parts(place: Place) -> None:
         one.submit(Stand(one.epoch, name))
     tokens = {name: (await one.expect(Elected, election=name, within_s=10.0)).token for name in names}
     entries = tuple(Entry(name, tokens[name]) for name in names)
-    await place.pause(0.5)  # each lock is being watched by now
+    await place.pause(1.5)  # each lock is being watched by now, and nothing wakes the query for records any more
     before = one.store.traffic.requests
     assert len((await one.renew(*entries)).owned) == 70
     assert one.store.traffic.requests - before == 1 + 3

@@ -7,9 +7,11 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from leaderd.election.commands import Stand, WriteRecord
+from leaderd.election.events import Elected, RecordRefused, RecordSeen, RecordWritten, StandFailed
 from leaderd.election.problems import Problem, Reason
 from leaderd.stores.address import Credentials
-from leaderd.stores.consul.agents import CallFailed
+from leaderd.stores.consul.agents import failed
 from leaderd.stores.consul.records import Records
 from testbed import ConsulCluster, require
 from tests.contract.candidate import Candidate
@@ -17,35 +19,27 @@ from tests.stores.test_consul import POLICY, Place
 
 pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("consul-driver")]
 
+WITHOUT_RECORDS = "\n".join(line for line in POLICY.splitlines() if ".records" not in line)
+
 
 class Watcher:
     """One candidate's records, and what it was told of them."""
 
     def __init__(self, place: Place, one: Candidate) -> None:
         self.place = place
-        self.now: dict[tuple[str, str], tuple[bytes | None, int]] = {}
-        self.told = 0
         self.one = one
-        self.records = Records(one.store._epoch.session, self._seen)  # type: ignore[attr-defined]
-        self._task: asyncio.Task[None] | None = None
+        self.records: Records = one.store._epoch.records  # type: ignore[attr-defined]
 
-    def _seen(self, election: str, kind: str, value: bytes | None, version: int) -> None:
-        self.now[election, kind] = value, version
-        self.told += 1
-        self.place.changed()
+    @property
+    def told(self) -> list[RecordSeen]:
+        return [event for _, event in self.one.history if isinstance(event, RecordSeen)]
 
-    def start(self) -> Watcher:
-        self._task = asyncio.create_task(self.records.watch())
-        return self
+    @property
+    def now(self) -> dict[tuple[str, str], tuple[bytes | None, int]]:
+        return {(event.election, event.kind): (event.value, event.version) for event in self.told}
 
     async def sees(self, election: str, kind: str, value: bytes | None, within_s: float = 1.0) -> None:
         await self.place.until(lambda: self.now.get((election, kind), (None, 0))[0] == value, within_s, f"{value!r}")
-
-    async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
-            assert self._task.cancelled() or self._task.exception() is None
 
 
 @pytest.fixture(scope="module")
@@ -63,12 +57,9 @@ async def place(cluster: ConsulCluster) -> AsyncIterator[Place]:
 
 
 @pytest.fixture
-async def pair(place: Place) -> AsyncIterator[tuple[Watcher, Watcher]]:
+async def pair(place: Place) -> tuple[Watcher, Watcher]:
     """Two candidates that watch."""
-    both = [Watcher(place, await place.candidate(ttl_s=6.0)).start() for _ in range(2)]
-    yield both[0], both[1]
-    for watcher in both:
-        await watcher.stop()
+    return Watcher(place, await place.candidate(ttl_s=6.0)), Watcher(place, await place.candidate(ttl_s=6.0))
 
 
 async def test_a_record_is_seen_by_all_when_it_changes(pair: tuple[Watcher, Watcher]) -> None:
@@ -120,10 +111,38 @@ async def test_records_are_known_before_anything_else_is_done(place: Place, pair
         ("e", "history"): b"e",
         ("f", "pause"): b"f",
     }
-    await late.records.known()
-    await late.records.require("e", "pause")
-    await late.records.require("e", "transfer")
-    assert late.told == 3
+    await late.records.known_of("e")
+    await late.records.known_of("nowhere")
+    assert len(late.told) == 3
+
+
+async def test_nobody_stands_who_does_not_know_the_records(place: Place, pair: tuple[Watcher, Watcher]) -> None:
+    """The election may be paused, for all that is known."""
+    one, two = pair
+    assert isinstance(await two.records.write("e", "pause", b"1", 0), int)
+
+    async def away() -> None:
+        raise failed(Reason.STORE_UNREACHABLE, "away")
+
+    known, one.records.known = one.records.known, away  # type: ignore[method-assign]
+    one.one.submit(Stand(one.one.epoch, "e"))
+    assert (await one.one.expect(StandFailed)).problem.reason is Reason.STORE_UNREACHABLE
+    one.records.known = known  # type: ignore[method-assign]
+    await one.one.lead()
+    kinds = [type(event) for _, event in one.one.history]
+    assert kinds.index(RecordSeen) < kinds.index(Elected)
+
+
+async def test_records_are_written_by_command(place: Place, pair: tuple[Watcher, Watcher]) -> None:
+    one, two = pair[0].one, pair[1]
+    one.submit(WriteRecord(one.epoch, "e", "pause", b"1", 0))
+    written = await one.expect(RecordWritten)
+    await two.sees("e", "pause", b"1")
+    assert two.now["e", "pause"][1] == written.version
+    one.submit(WriteRecord(one.epoch, "e", "pause", b"2", 0))
+    assert (await one.expect(RecordRefused)).problem is None
+    one.submit(WriteRecord(one.epoch, "e", "pause", None, written.version))
+    assert (await one.expect(RecordWritten)).version == 0
 
 
 async def test_a_record_of_64_kib_and_many_of_them(place: Place, pair: tuple[Watcher, Watcher]) -> None:
@@ -169,16 +188,13 @@ async def test_strange_keys_under_the_prefix_are_passed_over(place: Place, pair:
 
 async def test_the_watch_survives_the_agent(place: Place) -> None:
     proxy, one = await place.proxied(ttl_s=6.0)
-    watcher, other = Watcher(place, one).start(), Watcher(place, await place.candidate(ttl_s=6.0))
-    try:
-        version = await other.records.write("e", "pause", b"1", 0)
-        await watcher.sees("e", "pause", b"1")
-        proxy.reset()
-        assert isinstance(version, int)
-        await other.records.write("e", "pause", b"2", version)
-        await watcher.sees("e", "pause", b"2", 3.0)
-    finally:
-        await watcher.stop()
+    watcher, other = Watcher(place, one), Watcher(place, await place.candidate(ttl_s=6.0))
+    version = await other.records.write("e", "pause", b"1", 0)
+    await watcher.sees("e", "pause", b"1")
+    proxy.reset()
+    assert isinstance(version, int)
+    await other.records.write("e", "pause", b"2", version)
+    await watcher.sees("e", "pause", b"2", 3.0)
 
 
 async def test_a_record_that_is_kept_from_us_is_not_taken_for_none(tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -186,15 +202,16 @@ async def test_a_record_that_is_kept_from_us_is_not_taken_for_none(tmp_path_fact
     with ConsulCluster(1, acl=True) as strict:
         place = Place(strict)
         try:
-            token = await asyncio.to_thread(strict.acl_token, POLICY.format(path=place.path))
+            token = await asyncio.to_thread(strict.acl_token, WITHOUT_RECORDS.format(path=place.path))
             file = tmp_path_factory.mktemp("acl") / "token"
             file.write_text(token)
             one = Watcher(place, await place.candidate(ttl_s=10.0, credentials=Credentials(token_file=file)))
             await one.records.known()
-            assert one.now == {}
-            with pytest.raises(CallFailed) as caught:
-                await one.records.require("e", "pause")
-            assert caught.value.problem.reason is Reason.PERMISSION_DENIED
+            assert one.now == {}, "the list is empty, without a word"
+            one.one.submit(Stand(one.one.epoch, "e"))
+            told = await one.one.expect(StandFailed)
+            assert told.problem.reason is Reason.PERMISSION_DENIED
+            assert f"{place.path}/.leaderd/.records/e/pause" in told.problem.detail
             refused = await one.records.write("e", "pause", b"1", 0)
             assert isinstance(refused, Problem)
             assert refused.reason is Reason.PERMISSION_DENIED

@@ -15,6 +15,7 @@ from leaderd.election.problems import Outcome, Problem, Reason
 from leaderd.stores.consul import wire
 from leaderd.stores.consul.agents import CallFailed
 from leaderd.stores.consul.lock import Lock, Proof, Try
+from leaderd.stores.consul.records import Records
 from leaderd.stores.consul.session import PASSING, WAIT_S, Session, backoff_s, jitter
 
 _DELAYED_S = (0.4, 0.8)
@@ -29,8 +30,15 @@ T = TypeVar("T")
 class Contest:
     """Our part in one election under one session. Commands are carried out in the order they came."""
 
-    def __init__(self, session: Session, election: str, spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]) -> None:
+    def __init__(
+        self,
+        session: Session,
+        election: str,
+        records: Records,
+        spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
+    ) -> None:
         self._session = session
+        self._records = records
         self._spawn = spawn
         self._election = election
         self._lock = Lock(session, election)
@@ -105,6 +113,8 @@ class Contest:
     async def _stand(self) -> None:
         session = self._session
         try:
+            # Safety: see test_nobody_stands_who_does_not_know_the_records
+            await self._records.known_of(self._election)
             record, index = await self._look()
             session.emit(Queued(session.epoch, self._election, None))
             token, mark = await self._contend(record, index)

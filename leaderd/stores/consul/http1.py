@@ -7,6 +7,7 @@ waits for them. What a general client does besides is left out on purpose: above
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import socket
 import ssl
 from collections.abc import Mapping
@@ -243,6 +244,16 @@ class Connection(asyncio.BufferedProtocol):
 async def connect(host: str, port: int, tls: ssl.SSLContext | None, within_s: float) -> Connection:
     """Open a connection. Raises `OSError`, `ssl.SSLError` among them; `TimeoutError` after `within_s`."""
     loop = asyncio.get_running_loop()
+    # asyncio's race of addresses loses the socket when it is cancelled as it ends: not where there is one address only.
+    delay_s = None if _is_address(host) else _NEXT_ADDRESS_S
     async with asyncio.timeout(within_s):
-        _, connection = await loop.create_connection(Connection, host, port, ssl=tls, happy_eyeballs_delay=_NEXT_ADDRESS_S)
+        _, connection = await loop.create_connection(Connection, host, port, ssl=tls, happy_eyeballs_delay=delay_s)
     return connection
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

@@ -4,7 +4,7 @@ All records of all elections lie under one prefix, so that one query watches the
 key's `ModifyIndex`, 0 where there is none: it rises with every change, and over a deletion too.
 
 Permissions: `write` on the keys beneath `<prefix>/.leaderd/.records/`. Consul leaves out of such a query what a token may not read,
-without a word: see `Records.require`.
+without a word: see `Records.known_of`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from leaderd.stores.consul.session import PASSING, Session, backoff_s, following
 Seen = Callable[[str, str, bytes | None, int], None]
 """Told of a record: election, kind, value (None: there is none), version."""
 
+_ANY = "pause"
+"""The record that is asked for by its own key, which Consul refuses with a word; whoever may read it may read the others."""
 _PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 0.6
 """A record is seen within a second."""
@@ -33,6 +35,7 @@ class Records:
         self._seen = seen
         self._known: dict[tuple[str, str], int] = {}
         self._index = 0
+        self._readable: set[str] = set()
         self._reading = asyncio.Lock()
 
     async def known(self) -> None:
@@ -41,10 +44,14 @@ class Records:
             if self._index == 0:
                 await self._read()
 
-    async def require(self, election: str, kind: str) -> None:
-        """Raise `CallFailed` unless this record may be read: one that is kept from us would look like one that is not there."""
-        # Safety: see test_a_record_that_is_kept_from_us_is_not_taken_for_none
-        await self._session.read(self._session.keys.record(election, kind))
+    async def known_of(self, election: str) -> None:
+        """Return once all records of an election were told. Raises `CallFailed`, also when they are kept from us: that would look
+        as if there were none."""
+        await self.known()
+        if election not in self._readable:
+            # Safety: see test_a_record_that_is_kept_from_us_is_not_taken_for_none
+            await self._session.read(self._session.keys.record(election, _ANY))
+            self._readable.add(election)
 
     async def watch(self) -> None:
         """Tell of every change for as long as the session lives; never gives up."""

@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, TypeVar
 
-from leaderd.election.commands import Claim, CloseSession, Command, OpenSession, RaiseMark, Renew, Stand, Withdraw
-from leaderd.election.events import Connected, Disconnected, Event, SessionOpened
+from leaderd.election.commands import Claim, CloseSession, Command, OpenSession, RaiseMark, Renew, Stand, Withdraw, WriteRecord
+from leaderd.election.events import Connected, Disconnected, Event, RecordRefused, RecordSeen, RecordWritten, SessionOpened
 from leaderd.election.problems import Problem
 from leaderd.election.timing import RULES, Timing
 from leaderd.stores.address import Credentials, StoreAddress, Tls
 from leaderd.stores.base import Identity, NowS, Sink, Traffic
 from leaderd.stores.consul.agents import Agents
 from leaderd.stores.consul.contest import Contest
+from leaderd.stores.consul.records import Records
 from leaderd.stores.consul.session import Session, backoff_s
 from leaderd.stores.consul.wire import Keys
 
@@ -30,16 +32,18 @@ class _Epoch:
 
     def __init__(self, session: Session) -> None:
         self.session = session
+        self.records = Records(session, lambda *record: session.emit(RecordSeen(session.epoch, *record)))
         self.contests: dict[str, Contest] = {}
         self.tasks: set[asyncio.Task[Any]] = set()
 
 
 class ConsulStore:
     """The `Store` on Consul's HTTP API. `traffic` counts requests; every election that is stood in also keeps one blocking query
-    open, renewed every five minutes, and so does the session."""
+    open, renewed every five minutes, and so do the session and the records."""
 
     kind = "consul"
     rule = RULES["consul"]
+    keeps_records = True
 
     def __init__(
         self, address: StoreAddress, identity: Identity, timing: Timing, credentials: Credentials, tls: Tls, now_s: NowS
@@ -103,6 +107,8 @@ class ConsulStore:
                 self._spawn(epoch, self._contest(epoch, election).withdraw(token))
             case RaiseMark(election=election, mark=mark):
                 self._spawn(epoch, self._contest(epoch, election).raise_mark(mark))
+            case WriteRecord():
+                self._spawn(epoch, self._write_record(epoch, command))
 
     # ---- inside
 
@@ -150,14 +156,25 @@ class ConsulStore:
     def _contest(self, epoch: _Epoch, election: str) -> Contest:
         found = epoch.contests.get(election)
         if found is None:
-            found = epoch.contests[election] = Contest(epoch.session, election, lambda work: self._spawn(epoch, work))
+            spawn = partial(self._spawn, epoch)
+            found = epoch.contests[election] = Contest(epoch.session, election, epoch.records, spawn)
         return found
+
+    async def _write_record(self, epoch: _Epoch, command: WriteRecord) -> None:
+        election, kind = command.election, command.kind
+        written = await epoch.records.write(election, kind, command.value, command.version)
+        if isinstance(written, int):
+            epoch.session.emit(RecordWritten(command.epoch, election, kind, written))
+        else:
+            epoch.session.emit(RecordRefused(command.epoch, election, kind, written))
 
     def _emit(self, event: Event) -> None:
         if self._sink is None:
             return
         self._sink(event)
         if isinstance(event, SessionOpened):
+            if self._epoch is not None and self._epoch.session.epoch == event.epoch:
+                self._spawn(self._epoch, self._epoch.records.watch())
             left, self._left = self._left, []
             for epoch in left:
                 self._run(self._put_away(epoch), self._closing)

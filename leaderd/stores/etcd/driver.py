@@ -38,6 +38,7 @@ class EtcdStore:
 
     kind = "etcd"
     rule = RULES["etcd"]
+    keeps_records = True
 
     def __init__(
         self, address: StoreAddress, identity: Identity, timing: Timing, credentials: Credentials, tls: Tls, now_s: NowS

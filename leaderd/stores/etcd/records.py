@@ -47,6 +47,14 @@ class Records:
             if self._revision == 0:
                 await self._read()
 
+    async def unknown(self) -> Problem | None:
+        """Why the records are not known; None, once all there are were told."""
+        try:
+            await self.known()
+        except WireError as e:
+            return problem_of(e, f"reading {tx.key_text(self._shelf.prefix)}")
+        return None
+
     async def follow(self) -> None:
         """Tell of every change for as long as the session lives; never gives up."""
         failures = 0
