@@ -91,14 +91,14 @@ class Candidate:
 
     # ---- waiting
 
-    def find(self, kind: type[E], **fields: Any) -> E | None:
+    def find(self, kind: type[E], /, **fields: Any) -> E | None:
         """The oldest event of this kind and with these fields that no `expect` has consumed."""
         for event in self.news:
             if isinstance(event, kind) and all(getattr(event, name) == value for name, value in fields.items()):
                 return event
         return None
 
-    async def expect(self, kind: type[E], *, within_s: float | None = None, **fields: Any) -> E:
+    async def expect(self, kind: type[E], /, *, within_s: float | None = None, **fields: Any) -> E:
         """Wait for an event of this kind and with these fields, and consume it."""
         bound_s = self.bench.profile.prompt_s if within_s is None else within_s
         what = f"{self.name}: {getattr(kind, '__name__', kind)} {fields or ''}"
@@ -110,7 +110,7 @@ class Candidate:
         self.news.remove(event)
         return event
 
-    async def never(self, kind: type[Any], *, for_s: float, **fields: Any) -> None:
+    async def never(self, kind: type[Any], /, *, for_s: float, **fields: Any) -> None:
         """Wait and see that no such event comes."""
         await self.bench.pause(for_s)
         assert self.find(kind, **fields) is None, f"{self.name}: {self.find(kind, **fields)} came"

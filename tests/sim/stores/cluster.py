@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.sim.network import Network
+from tests.sim.stores.records import Shelf
 from tests.sim.world import World
 
 Respond = Callable[[Any], None]
@@ -81,6 +82,7 @@ class Cluster:
         self.nodes[0].led_term = 1
         self.on_ended: list[Callable[[SimSession], None]] = []
         self._electing = False
+        self.shelf = Shelf(self)
 
     # ---- topology
 

@@ -5,12 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from leaderd.election.commands import Claim, CloseSession, Command, Entry, OpenSession, RaiseMark, Renew, Stand, Withdraw
-from leaderd.election.events import Event, Renewed
+from leaderd.election.commands import (
+    Claim,
+    CloseSession,
+    Command,
+    Entry,
+    OpenSession,
+    RaiseMark,
+    Renew,
+    Stand,
+    Withdraw,
+    WriteRecord,
+)
+from leaderd.election.events import Elected, Event, Renewed, SessionOpened
 from leaderd.election.problems import Outcome, Problem, Reason
 from leaderd.election.timing import RULES, StoreRule
 from leaderd.stores.base import Sink, Traffic
 from tests.sim.stores.cluster import Cluster, StoreNode
+from tests.sim.stores.records import Reader
 
 if TYPE_CHECKING:
     from tests.sim.host import Process
@@ -47,6 +59,7 @@ class SimStore:
 
     kind: str = "?"
     rule: StoreRule
+    keeps_records = True
 
     def __init__(self, process: Process, cluster: Cluster, ttl_s: float) -> None:
         self.rule = RULES[self.kind]
@@ -68,6 +81,7 @@ class SimStore:
         self.on_crash: Callable[[BaseException], None] = process.host.crashed
         self.on_next: dict[type[Any], list[Callable[[], None]]] = {}
         """What is to happen when the next command of a kind is about to be sent."""
+        self.records = Reader(self, cluster.shelf)
         self._sink: Sink | None = None
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
             OpenSession: self.open_session,
@@ -77,6 +91,7 @@ class SimStore:
             Claim: self.claim,
             Withdraw: self.withdraw,
             RaiseMark: self.raise_mark,
+            WriteRecord: self.records.write,
         }
 
     # ---- the protocol
@@ -96,6 +111,8 @@ class SimStore:
         if self.on_next:
             for what in self.on_next.pop(type(command), ()):
                 what()
+        if isinstance(command, Withdraw):
+            self.records.left(command)
         self._handlers[type(command)](command)
 
     async def aclose(self) -> None:
@@ -108,6 +125,10 @@ class SimStore:
         if type(event) is Renewed:
             self.confirmed += 1
             self.confirmed_s = event.sent_at_s
+        if type(event) is Elected and self.records.hold(event):
+            return
+        if type(event) is SessionOpened:
+            self.records.began(event.epoch)
         self._sink(event)
 
     # ---- calls
