@@ -1,4 +1,4 @@
-"""One GET over the daemon's Unix socket, with bounded time and size. Written by hand: `http.client` takes 20 ms to import.
+"""One request over the daemon's Unix socket, with bounded time and size. Written by hand: `http.client` takes 20 ms to import.
 
 Fails closed: whatever is not a complete and well-formed answer is `Unreachable`.
 """
@@ -14,6 +14,7 @@ from leaderd.errors import EXIT_UNREACHABLE, Fatal
 MAX_HEADER_BYTES = 16 * 1024
 MAX_BODY_BYTES = 4 * 1024 * 1024
 TIMEOUT_S = 3.0
+_HEADERS = "Host: localhost\r\nConnection: close\r\nAccept: application/json\r\n"
 
 now_s = BootClock(jump_limit_s=1.0).now_s
 
@@ -71,9 +72,18 @@ def socket_path(given: str | None) -> str:
 
 def get(path: str, target: str, timeout_s: float = TIMEOUT_S) -> Answer:
     """`GET target` over the socket at `path`, all of it within `timeout_s`. Raises `Unreachable`."""
+    return _ask(path, f"GET {target} HTTP/1.1\r\n{_HEADERS}\r\n", timeout_s)
+
+
+def change(path: str, method: str, target: str, body: str, timeout_s: float) -> Answer:
+    """Ask for a change, with `body` as JSON in ASCII. Raises `Unreachable`: then it may have happened all the same."""
+    head = f"{method} {target} HTTP/1.1\r\n{_HEADERS}X-Leaderd-Request: 1\r\nContent-Length: {len(body)}\r\n\r\n"
+    return _ask(path, head + body, timeout_s)
+
+
+def _ask(path: str, request: str, timeout_s: float) -> Answer:
     asked_at_s = now_s()
     deadline_s = asked_at_s + timeout_s
-    request = f"GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAccept: application/json\r\n\r\n"
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(timeout_s)

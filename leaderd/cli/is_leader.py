@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 
 from leaderd.cli import daemon_client
-from leaderd.cli.options import client_parser, duration, election
+from leaderd.cli.options import client_parser, duration, election, token
 from leaderd.errors import EXIT_NOT_LEADER, EXIT_OK, EXIT_UNREACHABLE, EXIT_USAGE, Fatal
 
 EPILOG = """\
@@ -64,15 +64,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("election", nargs="?", type=election, metavar="ELECTION", help="needed when the daemon stands in several")
     parser.add_argument("-q", "--quiet", action="store_true", help="print nothing: the exit code is the answer")
     parser.add_argument("--min-valid", type=duration, metavar="5s", help="yes only if the lease has at least that much left")
-    parser.add_argument("--token", type=_token, metavar="N", help="yes only if it is still the term with this token")
+    parser.add_argument("--token", type=token, metavar="N", help="yes only if it is still the term with this token")
     parser.add_argument("--promise", type=_promise, metavar="5s", help="how long the yes shall hold; 0 for a mere look")
     return parser
-
-
-def _token(text: str) -> str:
-    if not re.fullmatch(r"[0-9]{1,20}", text, re.ASCII):
-        raise argparse.ArgumentTypeError(f"{text!r} is no fencing token: a token is a whole number")
-    return text
 
 
 def _promise(text: str) -> str:

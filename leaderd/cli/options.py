@@ -19,6 +19,13 @@ def client_parser(command: str, description: str, epilog: str) -> argparse.Argum
     return parser
 
 
+def token(text: str) -> int:
+    """A fencing token."""
+    if not re.fullmatch(r"[0-9]{1,20}", text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"{text!r} is no fencing token: a token is a whole number")
+    return int(text)
+
+
 def election(text: str) -> str:
     """An election's name, checked before it becomes part of a request."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", text, re.ASCII):

@@ -13,6 +13,7 @@ from typing import Any
 
 from leaderd.board import Answer, Board, Hold
 from leaderd.clock import Clock
+from leaderd.election.pause import Pause
 from leaderd.election.state import ElectionView, Snapshot, State
 from leaderd.election.timing import StoreRule, Timing
 
@@ -89,7 +90,8 @@ class View:
     def election(self, name: str) -> Body:
         """Everything about one election, as a mere look: no promise is given. Raises `KeyError` for an unknown one."""
         answer = self.ask(name, promise_s=0.0)
-        return {**self.body(answer), "candidates": _candidates(answer), "timing": self._timing_body()}
+        more = {"pause": pause_body(answer.view.pause), "candidates": _candidates(answer), "timing": self._timing_body()}
+        return {**self.body(answer), **more}
 
     def overview(self) -> Body:
         """This daemon, its store, and all its elections."""
@@ -138,6 +140,14 @@ def clean(name: str) -> str:
     if name.isascii() and len(name) <= MAX_NAME_CHARS:
         return name
     return name[:MAX_NAME_CHARS].encode("utf-8", "replace").decode("utf-8")
+
+
+def pause_body(pause: Pause | None) -> Body | None:
+    """A pause as JSON has it; None if there is none."""
+    if pause is None:
+        return None
+    until = None if pause.expires_at_s is None else rfc3339(round(pause.expires_at_s))
+    return {"by": clean(pause.by), "reason": pause.reason.encode("utf-8", "replace").decode("utf-8"), "expires_at": until}
 
 
 def rfc3339(second: int) -> str:

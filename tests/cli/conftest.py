@@ -59,6 +59,10 @@ class FakeDaemon:
                 request = b""
                 while b"\r\n\r\n" not in request and (more := connection.recv(65536)):
                     request += more
+                head, _, body = request.partition(b"\r\n\r\n")
+                length = int(head.partition(b"Content-Length: ")[2].partition(b"\r\n")[0] or 0)
+                while len(body) < length and (more := connection.recv(65536)):
+                    request, body = request + more, body + more
                 self.requests.append(request.decode())
                 answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
                 try:

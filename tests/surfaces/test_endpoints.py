@@ -25,7 +25,8 @@ async def test_overview(two: Rig) -> None:
     ours, theirs = found["elections"]
     answer = (await two.ask("/is-leader/daily-report?promise=0")).json
     assert answer.items() <= ours.items()
-    assert set(ours) - set(answer) == {"candidates", "timing"}
+    assert set(ours) - set(answer) == {"pause", "candidates", "timing"}
+    assert (ours["pause"], theirs["pause"]) == (None, None)
     assert (ours["valid_for_ms"], ours["lease_remaining_ms"]) == (0, 7312)
     assert ours["candidates"] == [
         {"instance": US, "token": 42, "leader": True, "own": True},

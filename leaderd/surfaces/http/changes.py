@@ -13,10 +13,9 @@ from typing import Any
 
 from leaderd.actions import ActionRefused, Actions, Refusal
 from leaderd.config.durations import DurationError, parse_duration
-from leaderd.election.pause import Pause
 from leaderd.surfaces.http import wire
 from leaderd.surfaces.http.reply import Response, encode_json
-from leaderd.surfaces.view import Body, clean, rfc3339, whole_ms
+from leaderd.surfaces.view import clean, pause_body, whole_ms
 
 USUAL_TRANSFER_S = 10.0
 _MAX_TOKEN = 2**64 - 1
@@ -97,14 +96,6 @@ class Changes:
     async def _candidacy(self, name: str, standing: bool) -> Response:
         changed = await self._actions.set_candidacy(name, standing)
         return Response(200, encode_json({"election": name, "standing": standing, "changed": changed}))
-
-
-def pause_body(pause: Pause | None) -> Body | None:
-    """A pause as JSON has it; None if there is none."""
-    if pause is None:
-        return None
-    until = None if pause.expires_at_s is None else rfc3339(round(pause.expires_at_s))
-    return {"by": clean(pause.by), "reason": pause.reason, "expires_at": until}
 
 
 def refused(error: ActionRefused) -> wire.Refusal:
