@@ -23,6 +23,9 @@ class Operator(Protocol):
     def leading(self) -> str | None:
         """Something that identifies the entry that leads now; None if there is none."""
 
+    def foreign(self) -> bool:
+        """Whether what we wrote by hand still stands first."""
+
     def revoke(self) -> None:
         """End the session or lease of the entry that leads."""
 
@@ -58,6 +61,10 @@ class _Etcd:
         found = self._key()
         return f"{found[0]} of revision {found[1]}" if found is not None else None
 
+    def foreign(self) -> bool:
+        found = self._key()
+        return found is not None and found[2] == 0
+
     def _now(self) -> tuple[str, int, int]:
         found = self._key()
         if found is None:
@@ -82,6 +89,10 @@ class _Consul:
         found = self._cluster.kv_get(self._key)
         return f"{found['Session']}" if found is not None and found.get("Session") else None
 
+    def foreign(self) -> bool:
+        found = self._cluster.kv_get(self._key)
+        return found is not None and not found.get("Session")
+
     def revoke(self) -> None:
         session = self.leading()
         if session is None:
@@ -103,6 +114,9 @@ class _ZooKeeper:
     def leading(self) -> str | None:
         found = self._with(self._first)
         return f"{found[0]} of session {found[1]:x}" if found is not None else None
+
+    def foreign(self) -> bool:
+        return False  # the owner of a node cannot be changed
 
     def revoke(self) -> None:
         owner = self._with(self._now)[1]

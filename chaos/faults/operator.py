@@ -32,7 +32,7 @@ class Overwrite(msgspec.Struct, frozen=True, tag="overwrite", tag_field="fault",
     """Somebody writes something else over the entry of whoever leads."""
 
     def inject(self, bed: Bed) -> Injection:
-        """Do it now; healing deletes what was written, if it is still there."""
+        """Do it now; healing deletes what was written, if it still stands in the way."""
         return _by_hand(bed, "entry overwritten", lambda operator: operator.overwrite(), lambda operator: operator.delete())
 
 
@@ -53,7 +53,7 @@ def _by_hand(bed: Bed, what: str, do: Callable[[Operator], None], undo: Callable
         return f"{before} is gone"
 
     def heal() -> None:
-        if undo is not None and not done and operator.leading() == before:
+        if undo is not None and not done and operator.foreign():
             undo(operator)
         done.append(True)
 

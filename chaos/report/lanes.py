@@ -61,6 +61,8 @@ class Picture:
     lanes: dict[str, Lane] = field(default_factory=dict)
     bands: list[Band] = field(default_factory=list)
     overlaps: list[tuple[float, float]] = field(default_factory=list)
+    by_hand: bool = False
+    """Whether an operator took away what somebody led by: no lease can keep that promise."""
 
     def lane(self, name: str) -> Lane:
         """The lane of an instance, made on first use."""
@@ -83,6 +85,7 @@ def picture(lines: Iterable[Line]) -> Picture:
             case "fault":
                 open_bands[line["name"]] = band = Band(line["text"], at_s, at_s)
                 found.bands.append(band)
+                found.by_hand = found.by_hand or bool(line.get("breaks_promises"))
             case "bites" if line["name"] in open_bands:
                 open_bands[line["name"]].verified = line["seen"]
             case "heal" if line["name"] in open_bands:
@@ -141,6 +144,8 @@ def story(found: Picture) -> str:
     order = list(first.values())
     if found.overlaps:
         worst = max(end - start for start, end in found.overlaps)
+        if found.by_hand:
+            return f"Taken away by hand: the last promise of the old term reached {worst * 1000:.0f} ms into the next one."
         return f"Two instances were leaders at once, {len(found.overlaps)} times, for up to {worst * 1000:.0f} ms."
     if len(order) < 2 or not found.bands:
         who = names[id(order[0])] if order else "nobody"

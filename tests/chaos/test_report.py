@@ -40,8 +40,22 @@ def test_the_story():
 def test_an_overlap_is_outlined_with_its_milliseconds():
     found = drawn(yes("c1", 5, 5.1, 5.2))
     assert len(found.overlaps) == 1
-    assert "2 ms" in story(found) or "ms" in story(found)
+    assert story(found) == "Two instances were leaders at once, 1 times, for up to 100 ms."
     assert re.search(r'class="overlap-text"[^>]*>100 ms of two leaders', timeline(found))
+
+
+def test_what_was_taken_away_by_hand_is_told_as_that():
+    revoked = {
+        "kind": "fault",
+        "at_ns": 5 * S,
+        "name": "r",
+        "text": "revoked",
+        "targets": ["c1"],
+        "led": "c1",
+        "breaks_promises": True,
+    }
+    found = drawn(revoked, yes("c1", 5, 5.1, 5.2))
+    assert story(found) == "Taken away by hand: the last promise of the old term reached 100 ms into the next one."
 
 
 def test_lanes_as_text():
