@@ -33,6 +33,7 @@ from leaderd.journal import Journal
 from leaderd.metrics import Metrics
 from leaderd.notify import ServiceManager
 from leaderd.observing import Afterwards
+from leaderd.recorder import Recorder
 from leaderd.runner import Runner
 from leaderd.stores.base import Identity
 from leaderd.surfaces.files import StateFileError, StateFiles
@@ -91,7 +92,8 @@ class Daemon:
         hooks = HookSet(**{name: parse_hook(words) for name, words in config.hooks.items()})
         self._hooks = Hooks(hooks, hook_bound_s(config.timing.ttl_s), _say)
         self._journal = Journal(self._clock.wall_s)
-        observing = (transitions, metrics, self._journal, *((self._hooks,) if config.hooks else ()))
+        recording = (self._make_recorder(),) if self._store.keeps_records else ()
+        observing = (transitions, metrics, self._journal, *recording, *((self._hooks,) if config.hooks else ()))
         observers = (Afterwards(observing, lambda error: self._runner.crash(error)),)
         self._runner = Runner(self._core, self._store, self._board, self._clock, self._timer.arm, self._on_crash, observers)
         self._actions = Actions(
@@ -182,6 +184,18 @@ class Daemon:
             tick_s=self._config.timing.ttl_s / 3,
             directory=self._config.runtime_dir,
         )
+
+    def _make_recorder(self) -> Recorder:
+        def later(seconds: float, call: Callable[[], None]) -> None:
+            asyncio.get_running_loop().call_later(seconds, self._guarded, call)
+
+        return Recorder(lambda event: self._runner.deliver(event), self._clock, later)
+
+    def _guarded(self, call: Callable[[], None]) -> None:
+        try:
+            call()
+        except Exception as error:  # noqa: BLE001 - as in the runner: whatever it is, leadership ends first
+            self._runner.crash(error)
 
     def _make_view(self) -> View:
         return View(self._board, self._clock, self._store_facts(), self._config.timing, self._identity.incarnation)

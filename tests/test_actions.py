@@ -18,6 +18,8 @@ from leaderd.election.records import RecordKind
 from leaderd.election.state import ElectionView, State
 from leaderd.election.timing import Timing
 from leaderd.journal import Journal
+from leaderd.observing import Afterwards
+from leaderd.recorder import Recorder
 from leaderd.runner import Runner
 from leaderd.stores.address import Credentials, Tls, parse_address
 from leaderd.stores.base import Identity
@@ -43,9 +45,14 @@ class Candidate:
         self.board = Board(self.core.snapshot(clock.now_s()), self.core.ledgers, TIMING.promise_s)
         self.timer = DeadlineTimer(clock, lambda: self.runner.deliver(TimeReached()), 1.0)
         self.journal = Journal(clock.wall_s)
-        self.runner = Runner(self.core, self.store, self.board, clock, self.timer.arm, self.crashes.append, (self.journal,))
+        recorder = Recorder(lambda event: self.runner.deliver(event), clock, self._later)
+        observers = (Afterwards((self.journal, recorder), self.crashes.append),)
+        self.runner = Runner(self.core, self.store, self.board, clock, self.timer.arm, self.crashes.append, observers)
         self.actions = Actions(self.runner.deliver, self.board, clock, self.journal, keeps_records=self.store.keeps_records)
         self.ended = False
+
+    def _later(self, seconds: float, call: Callable[[], None]) -> None:
+        asyncio.get_running_loop().call_later(seconds, lambda: None if self.ended else call())
 
     async def start(self) -> None:
         await self.store.start(self.runner.deliver)
@@ -225,3 +232,38 @@ async def test_who_does_not_step_aside_keeps_the_leader_in_place(fleet: Fleet) -
     assert a.leads
     await c.until(lambda: c.view.phase == "queued")
     assert not c.view.transfer
+
+
+async def test_the_history_says_who_led_and_why_it_ended(fleet: Fleet) -> None:
+    a, b = await fleet.add("a"), await fleet.add("b")
+    first = a.view.term.token
+    await a.actions.resign("jobs", cooldown_s=30.0)
+    await b.until(lambda: b.leads)
+    await b.until(lambda: len(b.actions.history("jobs")) == 2, "both terms")
+    newest, oldest = b.actions.history("jobs")
+    assert (oldest.token, oldest.leader, oldest.reason) == (first, "a", "resigned")
+    assert oldest.started_at_s < oldest.ended_at_s <= newest.started_at_s + 0.5
+    assert (newest.token, newest.leader, newest.ended_at_s, newest.reason) == (b.view.term.token, "b", None, None)
+    await a.until(lambda: a.actions.history("jobs") == b.actions.history("jobs"), "the same history")
+
+
+async def test_the_history_outlives_who_made_it(fleet: Fleet) -> None:
+    a = await fleet.add("a")
+    await a.until(lambda: len(a.actions.history("jobs")) == 1, "its term")
+    a.runner.deliver(DrainRequested())
+    await a.until(lambda: a.board.snapshot.finished)
+    await a.end()
+    b = await fleet.add("b")
+    await b.until(lambda: len(b.actions.history("jobs")) == 2)
+    assert [(term.leader, term.reason) for term in b.actions.history("jobs")] == [("b", None), ("a", "draining")]
+
+
+async def test_a_leader_that_died_is_closed_by_its_successor(fleet: Fleet) -> None:
+    a, b = await fleet.add("a"), await fleet.add("b")
+    await a.until(lambda: len(a.actions.history("jobs")) == 1, "its term")
+    await a.end()  # without a word to the store
+    await b.until(lambda: b.leads)
+    await b.until(lambda: len(b.actions.history("jobs")) == 2)
+    newest, oldest = b.actions.history("jobs")
+    assert (oldest.leader, oldest.reason) == ("a", "ended_without_saying")
+    assert oldest.ended_at_s == newest.started_at_s

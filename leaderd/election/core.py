@@ -55,6 +55,9 @@ LINGER_S = 0.05
 would stand in the way of the successor's claim, which was sent when the entry went (measured: 1 to 2 ms of a hand-over's 7).
 """
 
+LAST_WORDS_S = 0.5
+"""For how long after that it waits for a record that is being written: why its term ended."""
+
 
 @dataclass(frozen=True, slots=True)
 class CoreConfig:
@@ -138,7 +141,7 @@ class Core:
             return math.inf
         live = self.session.live
         session_s = math.inf if self.draining and not live else self.session.next_deadline_s(now_s)
-        close_s = self.close_at_s if self._drained else math.inf
+        close_s = self._close_s if self._drained else math.inf
         return min(session_s, close_s, *(e.next_deadline_s(live, self.wall_ahead_s) for e in self.elections.values()))
 
     def snapshot(self, now_s: float) -> Snapshot:
@@ -166,6 +169,12 @@ class Core:
     @property
     def _drained(self) -> bool:
         return self.draining and self.session.live and all(e.phase is Phase.OUT for e in self.elections.values())
+
+    @property
+    def _close_s(self) -> float:
+        """When the session of a drained candidate is to be closed."""
+        writing = any(election.orders.records.busy for election in self.elections.values())
+        return self.close_at_s + (LAST_WORDS_S if writing else 0.0)
 
     def _pass_deadlines(self, now_s: float) -> list[Command]:
         """End what has run out by `now_s`, before anything else is believed."""
@@ -298,7 +307,7 @@ class Core:
             commands += election.withdraw_again(session.epoch, now_s)
             commands += election.stand(session.epoch, now_s)
             commands += election.tidy(session.epoch, now_s, wall_s, self.config.instance)
-        if self._drained and now_s >= self.close_at_s:
+        if self._drained and now_s >= self._close_s:
             return commands + session.end(None, now_s)
         return commands + session.renew(self._entries(), now_s)
 

@@ -69,7 +69,7 @@ def noted(terms: Sequence[TermRecord], note: TermRecord) -> tuple[TermRecord, ..
     before = [term for term in terms if term.token < note.token]
     after = [term for term in terms if term.token > note.token]
     known = next((term for term in terms if term.token == note.token), None)
-    if known is not None and note.ended_at_s is None:
+    if known is not None and (note.ended_at_s is None or known.reason not in {None, WITHOUT_SAYING}):
         note = known  # it said as much, or more, before
     if after and note.ended_at_s is None:
         note = replace(note, ended_at_s=after[0].started_at_s, reason=WITHOUT_SAYING)

@@ -88,6 +88,11 @@ class Records:
         self._writing[kind] = (ticket, value, version)
         return [WriteRecord(epoch, self._election, kind, value, version)]
 
+    @property
+    def busy(self) -> bool:
+        """Whether any write is outstanding."""
+        return bool(self._writing)
+
     def writing(self, kind: str) -> bool:
         """Whether a write of this kind is outstanding."""
         return kind in self._writing
