@@ -118,11 +118,8 @@ class _Run:
 
     def run(self) -> int | None:
         """The exit code; None when the promise to begin with was not to be had."""
-        try:
-            standing, self._vow = self._wish.question.hold(self._election, self._promise_s, self._wish.min_valid_s, self._token)
-        except Unreachable:
-            return None
-        if self._vow is None or standing.until_s is None or standing.until_s - self._lead_s - self._grace_s <= now_s():
+        standing = self._begin()
+        if standing is None or standing.until_s is None or standing.until_s - self._lead_s - self._grace_s <= now_s():
             self._drop_vow()
             return None
         self._until_s, self._heard_s = standing.until_s, now_s()
@@ -143,6 +140,19 @@ class _Run:
                 signal.signal(signal.SIGINT, signal.default_int_handler)
 
     # ---- starting
+
+    def _begin(self) -> Standing | None:
+        """The promise to begin with, held open if it can be."""
+        question, min_valid_s = self._wish.question, self._wish.min_valid_s
+        try:
+            standing, self._vow = question.hold(self._election, self._promise_s, min_valid_s, self._token)
+            return standing
+        except Unreachable:
+            pass  # too many holds, perhaps: a promise that cannot be given back does as well
+        try:
+            return question.ask(self._promise_s, 3.0, min_valid_s=min_valid_s, token=self._token)
+        except Unreachable:
+            return None
 
     def _start_keeper(self) -> int:
         ignored = frozenset(n for n in signal.valid_signals() - _IGNORED_BY_PYTHON if signal.getsignal(n) is signal.SIG_IGN)

@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
+from leaderd.client.line import Line
+from leaderd.surfaces.http.hold import MAX_HOLDS
 from tests.exec.conftest import Bed, living, parent, stopped
 from tests.system.daemons import boot_s, wait_until
 
@@ -211,6 +213,19 @@ def test_the_keepers_copy_of_the_stream_keeps_the_promise(make_bed: MakeBed) -> 
     assert living(pid)
     os.kill(keeper, signal.SIGCONT)
     assert wait_until(lambda: follower.daemon.leads() and [living(pid)], 3.0, "the other leads") == [False]
+
+
+def test_without_a_hold_it_asks_again_and_again(bed: Bed) -> None:
+    lines = [Line(str(bed.daemon.socket), "/v1/elections/jobs/hold") for _ in range(MAX_HOLDS)]
+    process = bed.run(script="echo $$ >$BED/pid; while ! test -e $BED/end; do sleep 0.05; done; exit 43")
+    pid = bed.pid("pid")
+    beyond_s = boot_s() + 4.0
+    wait_until(lambda: boot_s() > beyond_s, 6.0, "a ttl has passed")
+    assert living(pid)
+    (bed.folder / "end").touch()
+    assert process.wait(5) == 43
+    for line in lines:
+        line.close()
 
 
 def test_a_command_that_has_ended_holds_nobody_up(bed: Bed) -> None:
