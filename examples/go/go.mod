@@ -1,0 +1,3 @@
+module example.com/leaderd-worker
+
+go 1.19
