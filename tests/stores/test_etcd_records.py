@@ -71,7 +71,7 @@ def test_a_records_key_is_beside_the_elections() -> None:
     assert shelf.key("e", "pause") == b"a/b/.leaderd/.records/e/pause"
     assert shelf.record(b"a/b/.leaderd/.records/e/pause") == ("e", "pause")
     assert shelf_of("").key("e", "pause") == b".leaderd/.records/e/pause"
-    for strange in (b"a/b/e/pause", b"a/b/.leaderd/.records/e", b"a/b/.leaderd/.records/e/pause/x", b"a/b/.leaderd/.records//x"):
+    for strange in (b"a/b/e/pause", b"a/b/.leaderd/.records/e", b"a/b/.leaderd/.records//x", b"a/b/.leaderd/.records/e/\xff"):
         assert shelf.record(strange) is None
 
 

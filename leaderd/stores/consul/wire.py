@@ -155,8 +155,8 @@ class Keys:
 
     def place(self, key: str) -> tuple[str, str] | None:
         """Election and kind of a record's key; None if it is none."""
-        parts = key.removeprefix(self.records).split("/")
-        return (parts[0], parts[1]) if key.startswith(self.records) and len(parts) == 2 and all(parts) else None
+        election, _, kind = key.removeprefix(self.records).rpartition("/")
+        return (election, kind) if key.startswith(self.records) and election and kind else None
 
 
 # ---- operations

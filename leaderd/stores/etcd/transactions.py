@@ -250,8 +250,11 @@ class Shelf:
 
     def record(self, key: bytes) -> tuple[str, str] | None:
         """Election and kind of a record's key; None if it is none of ours."""
-        parts = key.removeprefix(self.prefix).decode("utf-8", "replace").split("/")
-        return (parts[0], parts[1]) if key.startswith(self.prefix) and len(parts) == 2 and all(parts) else None
+        try:
+            election, _, kind = key.removeprefix(self.prefix).decode().rpartition("/")
+        except UnicodeDecodeError:
+            return None
+        return (election, kind) if key.startswith(self.prefix) and election and kind else None
 
     def read(self) -> Txn:
         """Read all records."""
