@@ -34,7 +34,7 @@ test: $(VENV)/.dev
 sim: $(VENV)/.dev
 	$(BIN)/python -m tests.sim --seeds $(SEEDS)
 
-# Every scenario on every store, one after the other: 12 minutes. Reports in chaos-runs/.
+# Every scenario on every store, one after the other: half an hour. Reports in chaos-runs/.
 chaos: $(VENV)/.dev
 	$(BIN)/python -m testbed fetch
 	$(BIN)/python -m chaos run --all
