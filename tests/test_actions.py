@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -72,9 +73,14 @@ class Candidate:
 
     async def until(self, condition: Callable[[], object], what: str = "it") -> None:
         deadline_s = self.clock.now_s() + PATIENCE_S
+        changed = asyncio.Event()
+        unsubscribe = self.board.subscribe(changed.set)
         while not condition():
             assert self.clock.now_s() < deadline_s, f"{self.name}: {what} did not come; {self.view}"
-            await asyncio.sleep(0.005)
+            changed.clear()
+            with suppress(TimeoutError):  # another candidate may change what is waited for, too
+                await asyncio.wait_for(changed.wait(), 0.01)
+        unsubscribe()
 
     async def end(self) -> None:
         if not self.ended:
