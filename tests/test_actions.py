@@ -237,7 +237,7 @@ async def test_who_does_not_step_aside_keeps_the_leader_in_place(fleet: Fleet) -
     assert message == "c is behind b, who did not step aside; leadership stays here"
     assert a.leads
     await c.until(lambda: c.view.phase == "queued")
-    assert not c.view.transfer
+    await c.until(lambda: c.view.transfer is None, "the end of the transfer")
 
 
 async def test_the_history_says_who_led_and_why_it_ended(fleet: Fleet) -> None:
