@@ -180,6 +180,7 @@ class Daemon:
             if isinstance(place, HostPort)
             else UnixAddress(place.path, place.mode, place.group_id),
             tls=tls,
+            actions=self._actions,
             operators=self._config.operators.uids,
             tick_s=self._config.timing.ttl_s / 3,
             directory=self._config.runtime_dir,

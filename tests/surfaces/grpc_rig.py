@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import grpc.aio
 
+from leaderd.actions import Actions
 from leaderd.board import Board
 from leaderd.election.state import Snapshot
 from leaderd.election.timing import RULES, Timing
@@ -20,6 +21,7 @@ from leaderd.surfaces.grpc._proto import leaderd_health_subset_pb2 as health_pb
 from leaderd.surfaces.grpc._proto import leaderd_pb2 as pb
 from leaderd.surfaces.http import UnixAddress
 from leaderd.surfaces.view import StoreFacts, View
+from tests.surfaces.fake_actions import FakeActions
 from tests.surfaces.rig import PATIENCE_S, CountingLedger, HandClock
 
 SERVICE = "/leaderd.v1.ElectionService/"
@@ -43,6 +45,7 @@ class GrpcRig:
         self.board = Board(start, dict(self.ledgers), promise_s=1.0)
         self.metrics = Metrics(self.board, self.clock)
         self.view = View(self.board, self.clock, StoreFacts("etcd", RULES["etcd"], lambda: None), Timing(), "f00d")
+        self.actions = FakeActions()
         self.channel: grpc.aio.Channel
 
     async def open(
@@ -58,6 +61,7 @@ class GrpcRig:
             self.metrics,
             address=address or UnixAddress(self.directory / "run" / "grpc.sock"),
             tls=tls,
+            actions=cast(Actions, self.actions),
             operators=operators,
             tick_s=tick_s,
             directory=self.directory,

@@ -1,15 +1,11 @@
-"""`leaderd.v1.ElectionService`: the question, and the guard before everything that changes something.
+"""`leaderd.v1.ElectionService`: the question.
 
 No handler awaits between asking the board and returning its message; grpc serializes and sends that in the same turn of the loop.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Collection
-
 import grpc
-from google.protobuf.message import Message
 
 from leaderd.surfaces.grpc._proto import leaderd_pb2 as pb
 from leaderd.surfaces.grpc.calls import Call, Calls, Refused, duration_s
@@ -18,29 +14,19 @@ from leaderd.surfaces.grpc.messages import overview, whole
 from leaderd.surfaces.view import View
 
 SERVICE = "/leaderd.v1.ElectionService/"
-REQUEST_HEADER = "x-leaderd-request"
 _MAX_SHOWN_CHARS = 80
-_CHANGING = {
-    "Resign": pb.ResignRequest,
-    "Transfer": pb.TransferRequest,
-    "SetCandidacy": pb.SetCandidacyRequest,
-    "SetPaused": pb.SetPausedRequest,
-}
 
 
 class Elections:
-    """The methods with one answer. `operators`: users who may change things, besides root and our own."""
+    """The methods that only read, with one answer."""
 
-    def __init__(self, view: View, operators: Collection[int]) -> None:
+    def __init__(self, view: View) -> None:
         self._view = view
-        self._operators = frozenset({0, os.geteuid(), *operators})
 
     def add_to(self, calls: Calls) -> None:
         """Serve them."""
         calls.add_unary(f"{SERVICE}GetElection", pb.GetElectionRequest, self._get)
         calls.add_unary(f"{SERVICE}ListElections", pb.ListElectionsRequest, self._list)
-        for name, kind in _CHANGING.items():
-            calls.add_unary(f"{SERVICE}{name}", kind, self._change)
 
     async def _get(self, request: pb.GetElectionRequest, call: Call) -> pb.GetElectionResponse:
         name = named(self._view, request.election)
@@ -51,20 +37,6 @@ class Elections:
 
     async def _list(self, request: pb.ListElectionsRequest, call: Call) -> pb.ListElectionsResponse:
         return overview(self._view)
-
-    async def _change(self, request: Message, call: Call) -> Message:
-        self.check_may_change(call)
-        raise Refused(grpc.StatusCode.UNIMPLEMENTED, "this version of leaderd changes nothing on request")
-
-    def check_may_change(self, call: Call) -> None:
-        """Raise `Refused` unless whoever calls may change things, and says that they mean it."""
-        caller = call.caller
-        if not caller.local:
-            raise Refused(grpc.StatusCode.PERMISSION_DENIED, "changes need the Unix socket or loopback")
-        if caller.uid is not None and caller.uid not in self._operators:
-            raise Refused(grpc.StatusCode.PERMISSION_DENIED, f"user {caller.uid} is not among operators.uids")
-        if call.metadata.get(REQUEST_HEADER) != "1":
-            raise Refused(grpc.StatusCode.PERMISSION_DENIED, f"changes need the metadata {REQUEST_HEADER}: 1")
 
 
 def named(view: View, election: str) -> str:

@@ -12,10 +12,12 @@ from typing import NamedTuple, cast
 import grpc
 import grpc.aio
 
+from leaderd.actions import Actions
 from leaderd.clock import Clock
 from leaderd.metrics import Metrics
 from leaderd.surfaces import socketfile
 from leaderd.surfaces.grpc.calls import Calls
+from leaderd.surfaces.grpc.changes import Changes
 from leaderd.surfaces.grpc.doorman import Doorman
 from leaderd.surfaces.grpc.ears import Ears
 from leaderd.surfaces.grpc.elections import Elections
@@ -65,6 +67,7 @@ class GrpcSurface:
         *,
         address: UnixAddress | tuple[str, int],
         tls: GrpcTls | None,
+        actions: Actions,
         operators: Collection[int],
         tick_s: float,
         directory: Path,
@@ -74,7 +77,9 @@ class GrpcSurface:
         self._directory = directory
         self._ears = Ears(view.board)
         self._calls = Calls(lambda: self.doorman, metrics, clock.now_s)
-        Elections(view, operators).add_to(self._calls)
+        Elections(view).add_to(self._calls)
+        self._changes = Changes(view, actions, operators)
+        self._changes.add_to(self._calls)
         Streams(view, self._ears, tick_s).add_to(self._calls)
         HealthService(view, self._ears).add_to(self._calls)
         self._server: grpc.aio.Server | None = None
@@ -130,6 +135,7 @@ class GrpcSurface:
         if self._server is not None:
             await self._server.stop(_CLOSE_GRACE_S)
             self._server = None
+        await self._changes.stop()
         await self.doorman.stop(_CLOSE_GRACE_S)
         if self._inner >= 0:
             os.close(self._inner)

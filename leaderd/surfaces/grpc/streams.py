@@ -12,6 +12,7 @@ from typing import NamedTuple
 import grpc
 
 from leaderd.board import Answer, Hold
+from leaderd.election.events import Contender
 from leaderd.election.state import State
 from leaderd.surfaces.grpc._proto import leaderd_pb2 as pb
 from leaderd.surfaces.grpc.calls import Call, Calls, Refused, duration_s
@@ -33,6 +34,7 @@ class _Gist(NamedTuple):
     state: State
     leader: str | None
     connected: bool
+    queue: tuple[Contender, ...]
 
 
 class Streams:
@@ -72,7 +74,8 @@ class Streams:
         raise Refused(grpc.StatusCode.UNAVAILABLE, _STOPPING)
 
     def _gist(self, answer: Answer) -> _Gist:
-        return _Gist(answer.view.index, answer.state, answer.view.leader, self._view.board.snapshot.connected)
+        view = answer.view
+        return _Gist(view.index, answer.state, view.leader, self._view.board.snapshot.connected, view.contenders)
 
     # ---- holding
 
@@ -175,7 +178,10 @@ def _kind(before: _Gist | None, now: _Gist) -> pb.ChangeKind | None:
     if before is None:
         return pb.CHANGE_KIND_STATE
     if before.news == now.news and before.state is now.state:
-        return None if before.connected == now.connected else pb.CHANGE_KIND_STORE
+        if before.connected != now.connected:
+            return pb.CHANGE_KIND_STORE
+        # A change of the queue has no name of its own: `GetElection` tells who stands.
+        return None if before.queue == now.queue else pb.CHANGE_KIND_STATE
     if (now.state in _LEADING) != (before.state in _LEADING):
         return pb.CHANGE_KIND_ACQUIRED if now.state in _LEADING else pb.CHANGE_KIND_LOST
     if (now.state is State.PAUSED) != (before.state is State.PAUSED):
