@@ -17,7 +17,7 @@ from leaderd.config.model import Config
 from leaderd.config.problems import plain
 from leaderd.config.show import as_report
 from leaderd.doctor.examine import examine
-from leaderd.doctor.findings import Endpoint, Finding, Patient, Report
+from leaderd.doctor.findings import CHECKS, Endpoint, Finding, Patient, Report
 from leaderd.errors import EXIT_CONFIG, EXIT_OK, Fatal
 
 EXIT_FINDING = 1
@@ -125,7 +125,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("-o", "--output", choices=["table", "json"], default="table", help="default: table")
     parser.add_argument(
-        "--accept", action="append", default=[], metavar="CHECK", help="show findings of this check as notes; may be repeated"
+        "--accept",
+        action="append",
+        default=[],
+        metavar="CHECK",
+        choices=CHECKS,
+        help=f"show findings of this check as notes; may be repeated: {', '.join(CHECKS)}",
     )
     add_config_flags(parser)
     return parser

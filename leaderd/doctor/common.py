@@ -7,14 +7,18 @@ import ctypes
 import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 from leaderd.doctor.findings import BOUND_S, Finding, Patient
+from leaderd.stores.consul.http1 import BrokenError, NotHttpError, TooLongError, connect
 
 SOON_S = 14 * 86_400.0
 """A certificate that ends within this time is a finding."""
 JUMP_S = 0.25
 """Wall and boot clock may part by this much during a check-up: slewing is at most 0.05 %."""
+SKEW_S = 5.0
+"""A difference in the time of day above this is a finding; HTTP tells whole seconds."""
 _STA_UNSYNC = 0x40
 _TICK_US = 10_000
 _PEM_END = "-----END CERTIFICATE-----"
@@ -105,7 +109,40 @@ def check_clock(drift: float, jumped_s: float, kernel: KernelClock | None = None
     return found
 
 
-# ---- certificates
+async def check_skew(patient: Patient) -> list[Finding]:
+    """This host's time of day against that of each server, where the store speaks HTTP: any answer has a date."""
+    if patient.address.kind not in {"etcd", "consul"}:
+        return []
+    skews = await asyncio.gather(*(_skew_s(patient, *host) for host in patient.address.hosts))
+    return [
+        Finding(
+            "clock-skew",
+            where,
+            f"this host's clock is {abs(skew_s):.0f} s {'ahead of' if skew_s > 0 else 'behind'} the server's",
+            "no lease depends on the time of day, but the end of a pause and the times in histories do",
+            "synchronise both with a time source",
+        )
+        for where, skew_s in zip(patient.address.endpoints(), skews, strict=True)
+        if skew_s is not None and abs(skew_s) > SKEW_S
+    ]
+
+
+async def _skew_s(patient: Patient, host: str, port: int) -> float | None:
+    connection = None
+    try:
+        async with asyncio.timeout(BOUND_S):
+            connection = await connect(host, port, tls_context(patient), BOUND_S)
+            response = await connection.ask(f"GET /version HTTP/1.1\r\nHost: {host}\r\n\r\n".encode("ascii"))
+        told_s = parsedate_to_datetime(response.headers[b"date"].decode("ascii")).timestamp()
+    except (OSError, ValueError, KeyError, BrokenError, NotHttpError, TooLongError):
+        return None  # they do not tell; whether they can be reached is another check's
+    finally:
+        if connection is not None:
+            connection.close()
+    return patient.wall_s() - told_s
+
+
+# ---- TLS
 
 
 async def check_certificates(patient: Patient) -> list[Finding]:
@@ -186,3 +223,18 @@ def _inside(der: bytes, at: int) -> tuple[int, int]:
         size = length & 0x7F
         length, start = int.from_bytes(der[start : start + size], "big"), start + size
     return start, start + length
+
+
+def tls_context(patient: Patient) -> ssl.SSLContext | None:
+    """What a connection to the store is made with; None without TLS. Raises `OSError` or `ValueError`."""
+    if not patient.address.tls:
+        return None
+    context = ssl.create_default_context(cafile=patient.tls.ca_file)
+    if patient.tls.cert_file is not None:
+        context.load_cert_chain(patient.tls.cert_file, patient.tls.key_file, password=_no_passphrase)
+    return context
+
+
+def _no_passphrase() -> str:
+    # Without this OpenSSL would ask for the passphrase on the terminal, and wait.
+    raise ValueError("the key is encrypted")

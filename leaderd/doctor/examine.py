@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from leaderd.doctor.common import check_certificates, check_clock
+from leaderd.doctor.common import check_certificates, check_clock, check_skew
 from leaderd.doctor.findings import Finding, Patient, Report
 
 LIMIT_S = 30.0
@@ -18,7 +18,7 @@ async def examine(patient: Patient) -> Report:
     try:
         async with asyncio.timeout(LIMIT_S):
             await _store(patient, report)
-            report.findings += await check_certificates(patient)
+            report.findings += await check_certificates(patient) + await check_skew(patient)
     except TimeoutError:
         report.findings.append(
             Finding(

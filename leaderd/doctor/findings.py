@@ -11,6 +11,13 @@ from leaderd.stores.address import Credentials, StoreAddress, Tls
 BOUND_S = 3.0
 """How long one endpoint may take for one question; nothing here waits longer without giving an answer."""
 
+CHECKS = (
+    *("endpoint", "other-cluster", "store-version", "store-alarm", "permission", "ttl", "orphan", "foreign-entry", "queue-stuck"),
+    *("mark", "duplicate-instance", "wrong-flags", "serf-health", "certificate", "clock-rate", "clock-jump", "clock-skew"),
+    *("clock-sync", "time"),
+)
+"""The names of all checks, as `docs/doctor.md` explains them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -22,6 +29,10 @@ class Finding:
     why: str
     remedy: str
     note: bool = False
+
+    def __post_init__(self) -> None:
+        """A check without a name that can be looked up would be of no use."""
+        assert self.check in CHECKS, self.check
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,12 @@ import asyncio
 import base64
 import hashlib
 import re
-import ssl
 from collections.abc import Sequence
 from typing import Any
 
 from kazoo import exceptions as kz
 
+from leaderd.doctor.common import tls_context
 from leaderd.doctor.findings import (
     BOUND_S,
     Endpoint,
@@ -118,7 +118,7 @@ class _Server:
         writer, said = None, b""
         try:
             async with asyncio.timeout(BOUND_S):
-                reader, writer = await asyncio.open_connection(*self._host, ssl=_context(self._patient))
+                reader, writer = await asyncio.open_connection(*self._host, ssl=tls_context(self._patient))
                 writer.write(b"srvr")
                 while more := await reader.read(4096):
                     said += more
@@ -252,12 +252,3 @@ def allowed(rules: Sequence[Any], username: str | None, password: str | None) ->
         if rule.id.scheme not in {"world", "digest"} or (rule.id.scheme, rule.id.id) in us:
             granted |= rule.perms
     return granted
-
-
-def _context(patient: Patient) -> ssl.SSLContext | None:
-    if not patient.address.tls:
-        return None
-    context = ssl.create_default_context(cafile=patient.tls.ca_file)
-    if patient.tls.cert_file is not None:
-        context.load_cert_chain(patient.tls.cert_file, patient.tls.key_file, password=lambda: "")
-    return context

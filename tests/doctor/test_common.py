@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ssl
 from datetime import UTC, datetime
+from pathlib import Path
 
 from leaderd.doctor.common import KernelClock, check_clock, first_end, not_after, read_kernel_clock
 from leaderd.doctor.consul import go_seconds
 from leaderd.doctor.etcd import check_version
+from leaderd.doctor.findings import CHECKS
 from leaderd.doctor.zookeeper import check_version as check_zookeeper
 from testbed import tls
 
@@ -54,3 +56,8 @@ def test_versions():
 
 def test_durations_as_go_writes_them():
     assert [go_seconds(text) for text in ("15s", "1m30s", "500ms", "", "0s", "x", "1.5h")] == [15, 90, 0.5, 0, 0, 0, 5400]
+
+
+def test_every_check_is_explained():
+    page = (Path(__file__).parents[2] / "docs/doctor.md").read_text()
+    assert [name for name in CHECKS if f"| `{name}` |" not in page] == []

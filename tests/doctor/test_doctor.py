@@ -11,6 +11,11 @@ from pathlib import Path
 import pytest
 
 import testbed
+from leaderd.clock import BootClock
+from leaderd.doctor.examine import examine
+from leaderd.doctor.findings import Patient
+from leaderd.election.timing import Timing
+from leaderd.stores.address import Credentials, Tls, parse_address
 from testbed import ConsulCluster, EtcdCluster, EtcdUser, ZooKeeperCluster, tls
 from testbed.consul import MASTER_TOKEN
 from tests.system.daemons import wait_until
@@ -139,10 +144,11 @@ def test_etcd_with_a_frozen_member_and_members_of_two_clusters():
         assert checks(etcd.url("app"), *well)[0] == []
         url = f"etcd://{etcd.endpoints[0]},{other.endpoints[0]}/app"
         assert checks(url, *well)[0] == ["other-cluster"]
-        etcd.freeze(1)
+        frozen = (etcd.leader_index() + 1) % 3
+        etcd.freeze(frozen)
         found, body = checks(etcd.url("app"), *well)
         assert found == ["endpoint"]
-        assert [each["latency_s"] is None for each in body["endpoints"]] == [False, True, False]
+        assert [each["latency_s"] is None for each in body["endpoints"]] == [at == frozen for at in range(3)]
 
 
 @pytest.mark.servers
@@ -179,6 +185,21 @@ def test_a_certificate_that_has_ended(tmp_path):
         found, body = checks(etcd.url("app"), *well, *config(tmp_path, tls=ended))
         assert "certificate" in found
         assert any("ended on 2020-02-01" in each["what"] for each in body["findings"])
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize(("kind", "cluster"), [("etcd", EtcdCluster), ("consul", ConsulCluster)])
+async def test_a_clock_that_is_not_the_servers(kind, cluster):
+    testbed.require(kind)
+    clock = BootClock(1.0)
+    with cluster(1) as servers:
+        for by_s, expected in ((0.0, []), (-90.0, ["clock-skew"])):
+            patient = Patient(
+                *(parse_address(servers.url("app")), Tls(), Credentials(), Timing(), ("jobs",), clock.now_s),
+                wall_s=lambda by_s=by_s: clock.wall_s() + by_s,
+            )
+            found = [each.check for each in (await examine(patient)).findings if not each.note]
+            assert [check for check in found if check != "store-version"] == expected
 
 
 # ---- Consul
