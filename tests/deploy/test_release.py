@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -30,7 +31,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(ROOT / "leaderd", source / "leaderd", ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md"):
         shutil.copy(ROOT / name, source)
-    code = "import os, sys; os.chdir(sys.argv[1]); import hatchling.build as b; [f(sys.argv[2]) for f in (b.build_wheel, b.build_sdist)]"
+    code = (
+        "import os,sys; os.chdir(sys.argv[1]); import hatchling.build as b; b.build_wheel(sys.argv[2]); b.build_sdist(sys.argv[2])"
+    )
     subprocess.run([sys.executable, "-c", code, str(source), str(out)], check=True, capture_output=True, timeout=120)
     return out
 
@@ -96,6 +99,14 @@ def test_the_image_recipe_is_clean() -> None:
     tools.run("hadolint", str(ROOT / "deploy" / "Dockerfile"))
     text = (ROOT / "deploy" / "Dockerfile").read_text()
     assert re.search(r"^USER \d+:\d+$", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", ["lean", "full"])
+def test_a_bill_of_materials_can_be_made_of_the_pins(name: str) -> None:
+    said = tools.run("cyclonedx-py", "requirements", "--of", "JSON", str(ROOT / "deploy" / f"requirements-{name}.txt"))
+    text = (ROOT / "deploy" / f"requirements-{name}.txt").read_text()
+    found = {(each["name"].lower(), each["version"]) for each in json.loads(said)["components"]}
+    assert found == set(re.findall(r"^([\w.-]+)==([\w.]+)", text, re.MULTILINE))
 
 
 def test_the_workflow_is_one() -> None:
