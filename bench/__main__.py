@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from bench import client, command, failover, footprint, handover, machine, page, promise, requests, serving
+from bench import client, command, failover, footprint, handover, machine, pacing, page, promise, requests, serving
 from bench.ground import Ground, ground
 from bench.stats import Figure, table
 
@@ -22,6 +22,7 @@ BENCHES: dict[str, Callable[[Ground], list[Figure]]] = {
     "requests": requests.run,
     "command": command.run,
     "client": client.run,
+    "pacing": pacing.run,
     "serving": serving.run,
 }
 
