@@ -1,4 +1,4 @@
-"""The compose file: held against Compose's own reader; and, where it is up (`up --wait`), one leader, who is killed and replaced."""
+"""The compose file: read by Compose itself; and, where it is up (`up --wait`), one leader, who is killed and replaced."""
 
 from __future__ import annotations
 
