@@ -147,6 +147,8 @@ async def _election(agent: _Agent, keys: wire.Keys, path: str, election: str) ->
     try:
         lock = await _read(agent, lock_key)
         mark = await _read(agent, mark_key)
+        # The answer for a key that does not exist carries the index of the last write to any key.
+        newest = (await agent.get(f"kv/{quote(mark_key)}-none?consistent")).index
         found = _strangers(place, await agent.get(f"kv/{quote(place)}?keys&consistent"), lock_key)
     except CallFailed as error:
         if error.problem.reason in _REFUSED:
@@ -154,7 +156,7 @@ async def _election(agent: _Agent, keys: wire.Keys, path: str, election: str) ->
         return [unreachable(agent.where, error.problem.detail)]
     except wire.Garbled as error:
         return [unreachable(agent.where, f"not an answer of Consul: {error}")]
-    found += check_records(lock_key, mark_key, lock, mark)
+    found += check_records(lock_key, mark_key, lock, mark, newest)
     if lock is not None and lock.session:
         found += await _session(agent, lock_key, lock.session)
     return found
@@ -165,7 +167,7 @@ async def _read(agent: _Agent, key: str) -> wire.Record | None:
     return wire.read_key(reply.body, key) if reply.status == 200 else None
 
 
-def check_records(lock_key: str, mark_key: str, lock: wire.Record | None, mark: wire.Record | None) -> list[Finding]:
+def check_records(lock_key: str, mark_key: str, lock: wire.Record | None, mark: wire.Record | None, newest: int) -> list[Finding]:
     """What is wrong with the lock and the record of its highest token."""
     found = []
     problem = wire.foreign(lock, "-")  # nobody's session
@@ -179,8 +181,7 @@ def check_records(lock_key: str, mark_key: str, lock: wire.Record | None, mark: 
     except wire.BadMark:
         found.append(bad_mark(mark_key))
     else:
-        if lock is not None and lock.session and highest > lock.modify_index:
-            found.append(stuck_below_mark(lock_key, lock.modify_index, highest))
+        found += stuck_below_mark(lock_key, newest, highest)
     return found
 
 

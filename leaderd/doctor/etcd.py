@@ -192,12 +192,12 @@ async def _election(patient: Patient, member: _Member, place: Place) -> list[Fin
     queue, marks = reply.results
     assert isinstance(queue, Found)
     assert isinstance(marks, Found)
-    found = check_queue(place, queue.kvs, marks.kvs[0].value if marks.kvs else None)
+    found = check_queue(place, queue.kvs, marks.kvs[0].value if marks.kvs else None, reply.header.revision)
     return found + await _long_leases(patient, member, where, queue.kvs)
 
 
-def check_queue(place: Place, kvs: tuple[KeyValue, ...], mark: bytes | None) -> list[Finding]:
-    """What is wrong with a queue as listed, first come first."""
+def check_queue(place: Place, kvs: tuple[KeyValue, ...], mark: bytes | None, revision: int) -> list[Finding]:
+    """What is wrong with a queue as listed, first come first, at the store's revision."""
     where = key_text(place.prefix)
     found = []
     for kv in kvs:
@@ -208,8 +208,8 @@ def check_queue(place: Place, kvs: tuple[KeyValue, ...], mark: bytes | None) -> 
     highest = parse_mark(mark) if mark is not None else 0
     if highest is None:
         found.append(bad_mark(key_text(place.mark)))
-    elif kvs and highest > kvs[0].create_revision:
-        found.append(stuck_below_mark(where, kvs[0].create_revision, highest))
+    else:
+        found += stuck_below_mark(where, revision, highest)
     return found + duplicates(where, [name_text(kv.value) for kv in kvs])
 
 

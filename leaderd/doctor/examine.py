@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 from leaderd.doctor.common import check_certificates, check_clock, check_skew
 from leaderd.doctor.findings import Finding, Patient, Report
@@ -31,8 +32,16 @@ async def examine(patient: Patient) -> Report:
         )
     jumped_s = (patient.wall_s() - wall_before_s) - (patient.now_s() - boot_before_s)
     report.findings += check_clock(patient.timing.drift, jumped_s)
-    report.findings.sort(key=lambda found: found.note)
+    report.findings = sorted(_together(report.findings), key=lambda found: found.note)
     return report
+
+
+def _together(findings: list[Finding]) -> list[Finding]:
+    """What was found in several places, said once."""
+    places: dict[Finding, list[str]] = {}
+    for found in findings:
+        places.setdefault(replace(found, where=""), []).append(found.where)
+    return [replace(found, where=", ".join(dict.fromkeys(where))) for found, where in places.items()]
 
 
 async def _store(patient: Patient, report: Report) -> None:

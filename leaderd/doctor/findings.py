@@ -96,17 +96,24 @@ def denied(where: str, needs: str, said: str) -> Finding:
     )
 
 
-def stuck_below_mark(where: str, token: int, mark: int) -> Finding:
-    """The first in the queue has a token that was passed already."""
-    return Finding(
-        "queue-stuck",
-        where,
-        f"whoever is first holds token {token}, but {mark} was given before",
-        "a candidate refuses to lead with a token that is not above all earlier ones, so this queue does not move; "
-        "usually the store was restored from a backup, or rebuilt",
-        "let the first in line leave; if the tokens of the store stay below the mark, raise the store's counter by writes, "
-        "or, when no resource remembers the old tokens any more, delete the mark",
-    )
+def stuck_below_mark(where: str, newest: int, mark: int) -> list[Finding]:
+    """Nobody can get a token above the mark. (A mark above the first one's token is none: the next in line may have raised it.)
+
+    `newest`: the highest number the store has given so far, which tokens are taken from; 0 if that is not known.
+    """
+    if not 0 < newest < mark:
+        return []
+    return [
+        Finding(
+            "queue-stuck",
+            where,
+            f"token {mark} is on record as given, but the store has only come to {newest} so far",
+            "a candidate refuses to lead with a token that is not above all earlier ones, so this queue does not move; "
+            "usually the store was rebuilt, and its keys were copied",
+            "when no resource remembers the old tokens any more, delete the record of the highest token; otherwise raise the "
+            "store's counter by writes",
+        )
+    ]
 
 
 def bad_mark(where: str) -> Finding:

@@ -69,7 +69,9 @@ def _look(patient: Patient, path: Path) -> list[Finding]:
         for election in patient.elections:
             rows = db.execute(_QUEUE, (election,)).fetchall()
             mark = db.execute("SELECT token FROM mark WHERE election = ?", (election,)).fetchone()
-            found += check_queue(patient, election, rows, mark[0] if mark else 0, host.boot)
+            found += check_queue(patient, election, rows, host.boot)
+            given = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'entry'").fetchone()
+            found += stuck_below_mark(election, given[0] if given else 0, mark[0] if mark else 0)
         return found
     except sqlite3.Error as error:
         raise sqlite_problem(error, path) from error
@@ -78,7 +80,7 @@ def _look(patient: Patient, path: Path) -> list[Finding]:
             db.close()
 
 
-def check_queue(patient: Patient, election: str, rows: list[tuple[int, str, float, str]], mark: int, boot: str) -> list[Finding]:
+def check_queue(patient: Patient, election: str, rows: list[tuple[int, str, float, str]], boot: str) -> list[Finding]:
     """What is wrong with a queue: token, instance, end of the session and its boot, first come first."""
     now_s = patient.now_s()
     alive = [row for row in rows if row[3] == boot and row[2] > now_s]
@@ -88,6 +90,4 @@ def check_queue(patient: Patient, election: str, rows: list[tuple[int, str, floa
         if left_s > max(60.0, _LONG * patient.timing.ttl_s):
             what = f"the session of {shown(instance)!r} (token {token}) has {left_s:.0f} s left, where ours are of "
             found.append(orphan(election, f"{what}{patient.timing.ttl_s:g} s"))
-    if alive and mark > alive[0][0]:
-        found.append(stuck_below_mark(election, alive[0][0], mark))
     return found + duplicates(election, [shown(row[1]) for row in alive])

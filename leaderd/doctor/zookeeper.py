@@ -114,7 +114,17 @@ class _Server:
         self.findings.append(unreachable(self.where, trouble))
 
     async def _version(self) -> str:
-        """From `srvr`, the one four-letter word that is allowed unless somebody forbade it. Empty where it is not answered."""
+        """The server's version; empty where it does not say."""
+        match = re.search(rb"version: ([0-9][0-9.]*)", await self._srvr())
+        return match[1].decode("ascii") if match else ""
+
+    async def _newest(self) -> int:
+        """The last transaction the server knows of; 0 where it does not say."""
+        match = re.search(rb"Zxid: 0x([0-9a-f]+)", await self._srvr())
+        return int(match[1], 16) if match else 0
+
+    async def _srvr(self) -> bytes:
+        """What it says to `srvr`, the one four-letter word that is allowed unless somebody forbade it."""
         writer, said = None, b""
         try:
             async with asyncio.timeout(BOUND_S):
@@ -127,8 +137,7 @@ class _Server:
         finally:
             if writer is not None:
                 writer.transport.abort()
-        match = re.search(rb"version: ([0-9][0-9.]*)", said)
-        return match[1].decode("ascii") if match else ""
+        return said
 
     async def look_at(self, election: str) -> list[Finding]:
         """Access rules and queue of one election."""
@@ -178,7 +187,7 @@ class _Server:
             mark, _ = await client.get(mark_path)
         except kz.NoNodeError:
             mark = None
-        return check_queue(directory, mark_path, nodes, mark)
+        return check_queue(directory, mark_path, nodes, mark, await self._newest())
 
     async def close(self) -> None:
         """End the session, and wait until it is ended."""
@@ -193,8 +202,10 @@ class _Server:
             pass  # a thread that ends with the process
 
 
-def check_queue(directory: str, mark_path: str, nodes: Sequence[tuple[str, bytes, Any]], mark: bytes | None) -> list[Finding]:
-    """What is wrong with a queue: names, data and stats, first come first, and the record of the highest token."""
+def check_queue(
+    directory: str, mark_path: str, nodes: Sequence[tuple[str, bytes, Any]], mark: bytes | None, zxid: int
+) -> list[Finding]:
+    """What is wrong with a queue: names, data and stats, first come first; the record of the highest token, the last zxid."""
     found = []
     for name, _, stat in nodes:
         shown = name_text(name.encode("utf-8", "replace"))
@@ -207,8 +218,8 @@ def check_queue(directory: str, mark_path: str, nodes: Sequence[tuple[str, bytes
     highest = parse_mark(mark) if mark is not None else 0
     if highest is None:
         found.append(bad_mark(mark_path))
-    elif nodes and highest > nodes[0][2].czxid:
-        found.append(stuck_below_mark(directory, nodes[0][2].czxid, highest))
+    else:
+        found += stuck_below_mark(directory, zxid, highest)
     return found + duplicates(directory, [name_text(data) for _, data, _ in nodes])
 
 

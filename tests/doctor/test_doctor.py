@@ -6,6 +6,7 @@ import json
 import sqlite3
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from leaderd.election.timing import Timing
 from leaderd.stores.address import Credentials, Tls, parse_address
 from testbed import ConsulCluster, EtcdCluster, EtcdUser, ZooKeeperCluster, tls
 from testbed.consul import MASTER_TOKEN
-from tests.system.daemons import wait_until
+from tests.system.daemons import DaemonProcess, wait_until
 
 FLAGS = 0x2DDCCBC058A50C18
 
@@ -96,6 +97,23 @@ def test_the_table_says_what_why_and_what_to_do():
     assert "1 finding" in out.splitlines()[-1]
     assert max(map(len, out.splitlines())) <= 110
     assert doctor("consul://127.0.0.1:1/x", "--accept", "endpoint")[0] == 0
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("kind", ["local", "etcd", "consul", "zookeeper"])
+def test_daemons_at_work_are_no_finding(kind, tmp_path):
+    clusters = {"etcd": EtcdCluster, "consul": ConsulCluster, "zookeeper": ZooKeeperCluster}
+    with ExitStack() as stack:
+        url = f"local://{tmp_path}/store"
+        if kind != "local":
+            testbed.require(kind)
+            url = stack.enter_context(clusters[kind](1)).url("app")
+        daemons = [DaemonProcess(f"pod-{name}", url, tmp_path, ttl="10s", elections=("jobs",)) for name in "ab"]
+        for daemon in daemons:
+            stack.callback(daemon.end)
+            daemon.start()
+        wait_until(lambda: any(daemon.leads("jobs") for daemon in daemons), 20.0, "one leads")
+        assert checks(url, "--accept", "store-version")[0] == []
 
 
 # ---- etcd
