@@ -32,6 +32,7 @@ from leaderd.election.events import (
 from leaderd.election.problems import Outcome, Reason
 from leaderd.stores.address import Credentials, parse_address
 from leaderd.stores.zookeeper import transport
+from leaderd.stores.zookeeper.records import Records
 from tests.contract.candidate import Candidate
 from tests.contract.harness import Bench
 from tests.contract.proxy import Proxy
@@ -40,6 +41,17 @@ from tests.stores.zookeeper_support import AUTH_XID, Script, reply
 MULTI, CREATE2, CHILDREN, GET, EXISTS = 14, 15, 8, 4, 3
 ALIVE = struct.pack(">ibi", 13, False, 0) + struct.pack(">ibi", -1, True, -1)
 """What a `multi` of one check answers when the node exists."""
+
+
+@pytest.fixture(autouse=True)
+def _no_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These scripts know nothing of records: nobody asks for them."""
+
+    async def nothing(self: Records) -> None:
+        pass
+
+    monkeypatch.setattr(Records, "unknown", nothing)
+    monkeypatch.setattr(Records, "follow", nothing)
 
 
 @pytest.fixture
@@ -169,9 +181,9 @@ def in_one_breath(one: Candidate, state: str) -> None:
     session = one.store._session  # type: ignore[attr-defined]
     settle = session.client._settle
 
-    def both(future: asyncio.Future[Any], result: Any) -> None:
+    def both(future: asyncio.Future[Any], result: Any, take: Any = None) -> None:
         session.client._settle = settle
-        settle(future, result)
+        settle(future, result, take)
         session._state_changed(state)
 
     session.client._settle = both

@@ -64,6 +64,9 @@ class Contest:
     async def stand(self) -> None:
         """Carry out `Stand`."""
         async with self._one_at_a_time:
+            # Safety: see test_records_are_told_before_anybody_is_elected
+            if (unknown := await self._session.records.unknown()) is not None:
+                return await self._give_up(unknown)
             try:
                 async with asyncio.timeout(self._session.call_s * 2):
                     await self._enter()
@@ -157,8 +160,7 @@ class Contest:
             return  # left meanwhile
         # Safety: see test_ownership_by_name
         if stat.ephemeralOwner != self._session.id or stat.czxid != self.token:
-            self._gone("our node belongs to somebody else")
-            return
+            return self._gone("our node belongs to somebody else")
         self._proven = connection
         self._roster.know(node.rpartition("/")[2], data, stat, self._session.id)
 

@@ -39,6 +39,11 @@ def place_of(path: str, election: str) -> Place:
     return Place(election, f"{root}/{election}", f"{root}/.leaderd/{election}/mark")
 
 
+def records_directory(path: str) -> str:
+    """Where the records of all elections under the store's path lie."""
+    return f"/{path}/.leaderd/.records" if path else "/.leaderd/.records"
+
+
 def new_prefix() -> str:
     """A name for one attempt to stand; the server appends the sequence number. By it a creation that went unanswered is found."""
     return f"_c_{uuid.uuid4()}-{LOCK_NAME}"

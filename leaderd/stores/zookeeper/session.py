@@ -8,14 +8,27 @@ from typing import Any, TypeVar
 
 from kazoo import exceptions as kz
 
-from leaderd.election.commands import Claim, Entry, RaiseMark, Renew, Stand, Withdraw
-from leaderd.election.events import Connected, Disconnected, Event, Renewed, RenewFailed, SessionFailed, SessionGone, SessionOpened
+from leaderd.election.commands import Claim, Entry, RaiseMark, Renew, Stand, Withdraw, WriteRecord
+from leaderd.election.events import (
+    Connected,
+    Disconnected,
+    Event,
+    RecordRefused,
+    RecordSeen,
+    RecordWritten,
+    Renewed,
+    RenewFailed,
+    SessionFailed,
+    SessionGone,
+    SessionOpened,
+)
 from leaderd.election.problems import Outcome, Problem, Reason
 from leaderd.stores.base import NowS
 from leaderd.stores.stranger import explained
 from leaderd.stores.zookeeper import paths, transport
 from leaderd.stores.zookeeper.contest import Contest
 from leaderd.stores.zookeeper.errors import SKIPPED, BadAnswerError, problem_of
+from leaderd.stores.zookeeper.records import Records
 
 T = TypeVar("T")
 _GONE = "ZooKeeper ended the session: expired, or closed by somebody else"
@@ -60,6 +73,7 @@ class Session:
         self._up_since_s: float | None = None
         self._let_in = asyncio.Event()
         self.client = make_client(self._state_changed)
+        self.records = Records(self, paths.records_directory(path), self._record_seen)
 
     # ---- what the contests use
 
@@ -107,8 +121,9 @@ class Session:
         self._opened = True
         # Safety: see test_asked_timeout_instead_of_negotiated
         self.emit(SessionOpened(self.epoch, granted.asked_at_s, granted.ttl_s))
+        self.spawn(self.records.follow())
 
-    def submit(self, command: Renew | Stand | Claim | Withdraw | RaiseMark) -> None:
+    def submit(self, command: Renew | Stand | Claim | Withdraw | RaiseMark | WriteRecord) -> None:
         """Carry out one command."""
         match command:
             case Renew(entries=entries):
@@ -121,6 +136,8 @@ class Session:
                 self.spawn(self._contest(election).withdraw(token))
             case RaiseMark(election=election, mark=mark):
                 self.spawn(self._contest(election).raise_mark(mark))
+            case WriteRecord():
+                self.spawn(self._write(command))
 
     def close(self, *, end: bool) -> None:
         """Deliver nothing more, stop everything. `end`: end the session on the server too, and its nodes with it."""
@@ -239,6 +256,17 @@ class Session:
         # Safety: see test_old_news_is_claimed
         return self.now_s() - self.confirmed_s <= self._ttl_s() / 2
 
+    async def _write(self, command: WriteRecord) -> None:
+        epoch, election, kind = self.epoch, command.election, command.kind
+        written = await self.records.write(election, kind, command.value, command.version)
+        if isinstance(written, int):
+            self.emit(RecordWritten(epoch, election, kind, written))
+        else:
+            self.emit(RecordRefused(epoch, election, kind, written))
+
+    def _record_seen(self, election: str, kind: str, value: bytes | None, version: int) -> None:
+        self.emit(RecordSeen(self.epoch, election, kind, value, version))
+
     def _ttl_s(self) -> float:
         granted = self.client.granted
         return granted.ttl_s if granted is not None else 0.0
@@ -265,6 +293,7 @@ class Session:
         elif state == transport.SUSPENDED:
             self._up_since_s = None
             self.connection += 1
+            self.records.disconnected()
             for contest in self._contests.values():
                 contest.disconnected()
             if not self._opened:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from leaderd.election.commands import CloseSession, Command, OpenSession, WriteRecord
+from leaderd.election.commands import CloseSession, Command, OpenSession
 from leaderd.election.events import Event, SessionFailed
 from leaderd.election.problems import Outcome, Problem, Reason
 from leaderd.election.timing import RULES, Timing
@@ -24,7 +24,7 @@ class ZooKeeperStore:
 
     kind = "zookeeper"
     rule = RULES["zookeeper"]
-    keeps_records = False
+    keeps_records = True
 
     def __init__(
         self, address: StoreAddress, identity: Identity, timing: Timing, credentials: Credentials, tls: Tls, now_s: NowS
@@ -68,7 +68,7 @@ class ZooKeeperStore:
             return  # of an earlier session: nothing of it may be answered any more
         if isinstance(command, CloseSession):
             self._put_away(session, end=True)
-        elif not isinstance(command, WriteRecord):
+        else:
             session.submit(command)
 
     def _open(self, command: OpenSession) -> None:

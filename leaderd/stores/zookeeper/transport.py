@@ -146,9 +146,17 @@ class Client:
         """Data and stat of a node, and one call of `watch`, on the loop, when it changes or goes."""
         return self._call(self._kazoo.get_async(path, watch=self._on_loop(watch)))
 
-    def children(self, path: str) -> asyncio.Future[Any]:
-        """The names of a node's children."""
-        return self._call(self._kazoo.get_children_async(path))
+    def make(self, path: str, data: bytes) -> asyncio.Future[Any]:
+        """Create a persistent node where none is; its stat."""
+        return self._call(self._kazoo.create_async(path, data, include_data=True), lambda made: made[1])
+
+    def set(self, path: str, data: bytes, version: int) -> asyncio.Future[Any]:
+        """Write a node's data if their version is still the one named; its stat."""
+        return self._call(self._kazoo.set_async(path, data, version))
+
+    def children(self, path: str, watch: Callable[[Any], None] | None = None) -> asyncio.Future[Any]:
+        """The names of a node's children, and one call of `watch`, on the loop, when there are others."""
+        return self._call(self._kazoo.get_children_async(path, watch=self._on_loop(watch)))
 
     def exists(self, path: str) -> asyncio.Future[Any]:
         """The stat of a node, or None. Asked of the nearest server, which may be behind."""
@@ -171,20 +179,20 @@ class Client:
 
     # ---- inside
 
-    def _call(self, started: Any) -> asyncio.Future[Any]:
+    def _call(self, started: Any, take: Callable[[Any], Any] | None = None) -> asyncio.Future[Any]:
         self._traffic.requests += 1
         future: asyncio.Future[Any] = self._loop.create_future()
-        started.rawlink(lambda result: self._post(self._settle, future, result))
+        started.rawlink(lambda result: self._post(self._settle, future, result, take))
         return future
 
-    def _settle(self, future: asyncio.Future[Any], result: Any) -> None:
+    def _settle(self, future: asyncio.Future[Any], result: Any, take: Callable[[Any], Any] | None = None) -> None:
         error = result.exception
         if not isinstance(error, SILENT):
             self._traffic.last_answer_s = self._now_s()
         if future.done():
             return
         if error is None:
-            future.set_result(result.value)
+            future.set_result(result.value if take is None else take(result.value))
         else:
             future.set_exception(error if isinstance(error, KazooException) else BadAnswerError(type(error).__name__))
             future.exception()  # looked at: nobody may be waiting any more
