@@ -5,18 +5,21 @@ from __future__ import annotations
 import pytest
 
 from tests.sim.fleet import DRIVERS, Verdict, simulate
-from tests.sim.plan import draw
+from tests.sim.plan import draw, with_orders
 from tests.sim.stores.driver import SimStore
 
 SEEDS = 500
 Patch = pytest.MonkeyPatch
 
 
-def found_by(store: str, driver: type[SimStore] | None = None, rules: frozenset[str] = frozenset({"overlap"})) -> Verdict:
-    """The first seed that finds it; fails if none does."""
+def found_by(
+    store: str, driver: type[SimStore] | None = None, rules: frozenset[str] = frozenset({"overlap"}), *, orders: bool = False
+) -> Verdict:
+    """The first seed that finds it; fails if none does. `orders`: with operators at work."""
     drivers = {**DRIVERS, store: driver} if driver is not None else None
     for seed in range(SEEDS):
-        verdict = simulate(draw(store, seed), drivers=drivers)
+        plan = draw(store, seed)
+        verdict = simulate(with_orders(plan) if orders else plan, drivers=drivers)
         hits = [finding for finding in verdict.findings if finding.rule in rules]
         if hits:
             print(f"{store}: seed {seed}: {hits[0].text}")
@@ -26,5 +29,6 @@ def found_by(store: str, driver: type[SimStore] | None = None, rules: frozenset[
 
 TOKEN = frozenset({"token"})
 STUCK = frozenset({"leaderless"})
+PAUSED = frozenset({"paused"})
 OVERLAP = frozenset({"overlap"})
 ANY = OVERLAP | TOKEN | STUCK

@@ -13,6 +13,7 @@ from tests.sim.apps import Apps, learn
 from tests.sim.clocks import HostClock
 from tests.sim.evidence import Evidence
 from tests.sim.faults import KINDS
+from tests.sim.faults.orders import ORDERS
 from tests.sim.host import Host, HostConfig, Process
 from tests.sim.network import Network
 from tests.sim.plan import Plan, Strike
@@ -80,6 +81,8 @@ class Fleet:
         self.evidence = Evidence(plan.elections)
         self._driver = (drivers or DRIVERS)[plan.store]
         self._disturbed_until_s: dict[str, float] = {}
+        self._pauses: list[tuple[str, float, float]] = []
+        self._born_s: dict[str, float] = {}
         self._saved: tuple[int, dict[str, int], dict[str, list[SimEntry]]] | None = None
         self._shared_clock = self._clock(0) if plan.one_clock else None
         self.hosts = [self._host(i) for i in range(plan.candidates)]
@@ -104,6 +107,7 @@ class Fleet:
         return self._driver(process, self.cluster, self.plan.timing.ttl_s)
 
     def _listen(self, process: Process) -> None:
+        self._born_s[process.holder] = self.world.now_s
         deliver = process.deliver
 
         def heard(event: Any) -> None:
@@ -120,6 +124,8 @@ class Fleet:
             self.disturb([host], 0.5)
         for strike in plan.strikes:
             world.at(strike.at_s, KINDS[strike.kind].act, self, strike)
+        for order in plan.orders:
+            world.at(order.at_s, ORDERS[order.kind], self, order)
         world.after(plan.heal_s * world.rng.random() * 0.6, self.save)
         world.run(plan.end_s)
         for host in self.hosts:
@@ -135,12 +141,22 @@ class Fleet:
             *evidence.findings,
             *overlaps(without(claims, evidence.excused())),
             *token_faults((claim for claim in claims if not evidence.belated(claim)), evidence.restores),
+            *self._led_while_paused(claims),
             *leaderless(claims, plan.elections, evidence.windows(), plan.bound_s),
         ]
         findings.sort(key=lambda finding: finding.at_s)
         return Verdict(
             plan, findings, claims, self.world.digest, self.world.steps, self.world.told() if findings or self.world.verbose else []
         )
+
+    def _led_while_paused(self, claims: list[Claim]) -> list[Finding]:
+        """Who came up during a pause has read of it before it could be elected."""
+        return [
+            Finding("paused", claim.start_s, f"{claim.holder} led {name}, which had been paused since {from_s:.3f}")
+            for name, from_s, to_s in self._pauses
+            for claim in claims
+            if claim.election == name and from_s < claim.start_s < to_s and self._born_s.get(claim.holder, 0.0) > from_s
+        ]
 
     # ---- for the faults
 
@@ -206,6 +222,10 @@ class Fleet:
             host.pause(for_s)
 
     # ---- operators
+
+    def paused(self, election: str, from_s: float, to_s: float) -> None:
+        """An election is paused for all that time, and nobody who comes up meanwhile may lead it."""
+        self._pauses.append((election, from_s, to_s))
 
     def end_session(self, strike: Strike, *, excused: bool) -> None:
         """End the session of whoever leads, or of anybody."""

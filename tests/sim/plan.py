@@ -6,7 +6,7 @@ that needs a session to live long.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from leaderd.election.timing import RULES, Timing
@@ -51,6 +51,8 @@ class Plan:
     reap_after_s: float = 1e9
     old_version: bool = False
     ask_every_s: float = 0.5
+    orders: tuple[Strike, ...] = ()
+    """What operators ask for meanwhile: pauses and transfers."""
 
 
 def draw(store: str, seed: int, kinds: tuple[str, ...] | None = None) -> Plan:
@@ -99,6 +101,17 @@ def draw(store: str, seed: int, kinds: tuple[str, ...] | None = None) -> Plan:
         old_version=rng.random() < 0.3,
         ask_every_s=rng.choice((0.25, 0.5, 1.0)),
     )
+
+
+def with_orders(plan: Plan, kinds: tuple[str, ...] = ("pause", "transfer")) -> Plan:
+    """The same plan, and operators at work in it. Drawn apart, so that the plan itself stays what it was."""
+    rng = Random(f"{plan.store} {plan.seed} orders")
+    orders, at_s = [], rng.uniform(2.0, 10.0)
+    while at_s < plan.heal_s:
+        for_s = min(rng.choice((0.5, 2.0, 6.0)) * rng.uniform(0.5, 1.5), plan.heal_s - at_s)
+        orders.append(Strike(at_s, rng.choice(kinds), for_s, rng.random(), aimed=True))
+        at_s += for_s + rng.expovariate(1.0 / 6.0)
+    return replace(plan, orders=tuple(orders))
 
 
 def _timing(store: str, rng: Random, drift: float, tick_s: float) -> Timing:
