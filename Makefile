@@ -25,10 +25,11 @@ demo: $(VENV)/.run
 servers: $(VENV)/.dev
 	$(BIN)/python -m testbed fetch
 
-# Real servers: unpacked into .cache from Debian packages, or found on PATH. Where they cannot be had their tests are skipped,
-# loudly; in CI that is a failure.
+# Real servers: unpacked into .cache from Debian packages, or found on PATH; validators of what is deployed: installed there, too.
+# Where they cannot be had their tests are skipped, loudly; in CI that is a failure.
 test: $(VENV)/.dev
 	$(BIN)/python -m testbed fetch || test -z "$$CI"
+	$(BIN)/python -m tests.deploy.tools || test -z "$$CI"
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 sim: $(VENV)/.dev

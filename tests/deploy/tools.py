@@ -25,8 +25,8 @@ def folder() -> Path:
 
 def tool(name: str) -> str:
     """The path of a validator. Where it is not, the test is skipped, loudly; in CI that is a failure."""
-    path, made_of = folder() / "bin" / name, folder() / "requirements.txt"
-    if path.exists() and made_of.exists() and made_of.read_text() == REQUIREMENTS.read_text():
+    path = folder() / "bin" / name
+    if path.exists() and _is_made():
         return str(path)
     reason = f"{name} is not here: run python -m tests.deploy.tools"
     if os.environ.get("CI", "").lower() in ("1", "true", "yes"):
@@ -41,8 +41,15 @@ def run(name: str, *words: str, timeout_s: float = 50, **more: str) -> str:
     return done.stdout
 
 
+def _is_made() -> bool:
+    made_of = folder() / "requirements.txt"
+    return made_of.exists() and made_of.read_text() == REQUIREMENTS.read_text()
+
+
 def main() -> int:
-    """Make the environment anew."""
+    """Make the environment anew, if it is not what the requirements say."""
+    if _is_made():
+        return 0
     venv.EnvBuilder(with_pip=True, clear=True).create(folder())
     done = subprocess.run([folder() / "bin" / "pip", "install", "-q", "-r", str(REQUIREMENTS)])
     if done.returncode == 0:

@@ -160,7 +160,8 @@ class Contest:
             return  # left meanwhile
         # Safety: see test_ownership_by_name
         if stat.ephemeralOwner != self._session.id or stat.czxid != self.token:
-            return self._gone("our node belongs to somebody else")
+            self._gone("our node belongs to somebody else")
+            return
         self._proven = connection
         self._roster.know(node.rpartition("/")[2], data, stat, self._session.id)
 
@@ -314,9 +315,8 @@ class Contest:
                 await self._give_up(problem)
 
     def _forget(self) -> None:
-        self.node, self.token, self._elected = None, None, False
+        self.node, self.token, self._elected, self._in_order = None, None, False, False
         self._before, self._watched, self._own_watched, self.stale = [], None, False, False
-        self._in_order = False
         self._ready.end()
         self._roster.forget()
 
