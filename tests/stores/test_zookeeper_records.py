@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from kazoo.security import make_acl
 
-from leaderd.election.commands import Stand, WriteRecord
-from leaderd.election.events import RecordRefused, RecordSeen, RecordWritten, StandFailed
+from leaderd.election.commands import Stand, Withdraw, WriteRecord
+from leaderd.election.events import Elected, RecordRefused, RecordSeen, RecordWritten, StandFailed
 from leaderd.election.problems import Reason
 from leaderd.stores.zookeeper.records import Records
 from testbed import ZooKeeperCluster, require
@@ -92,6 +92,23 @@ async def test_waiting_costs_no_requests(place: Place) -> None:
     before = one.store.traffic.requests
     await place.pause(0.5)
     assert one.store.traffic.requests == before
+
+
+async def test_a_change_of_a_record_is_told_before_the_election_that_follows_it(place: Place) -> None:
+    """A pause, and then the leader leaves: whoever is next knows of the pause before it is elected."""
+    one, two = await place.candidate(), await place.candidate()
+    first = await one.lead()
+    await two.stand()
+    await two.renew(*two.entries())
+    version = 0
+    for number in range(5):
+        one.submit(WriteRecord(one.epoch, "e", "pause", b"%d" % number, version))
+        version = (await one.expect(RecordWritten)).version
+    one.submit(Withdraw(one.epoch, "e", first.token))
+    await two.expect(Elected)
+    told = [event for _, event in two.history if isinstance(event, Elected | RecordSeen)]
+    assert isinstance(told[-1], Elected)
+    assert (told[-2].value, told[-2].version) == (b"4", version)
 
 
 async def test_a_record_is_seen_through_a_server_that_is_behind() -> None:

@@ -52,6 +52,7 @@ def _no_records(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(Records, "unknown", nothing)
     monkeypatch.setattr(Records, "follow", nothing)
+    monkeypatch.setattr(Records, "fresh", lambda self, then: True)
 
 
 @pytest.fixture

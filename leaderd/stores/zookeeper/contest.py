@@ -244,7 +244,8 @@ class Contest:
         return None
 
     def _become_first(self) -> None:
-        if not self._elected and self.token is not None:
+        # Safety: see test_a_change_of_a_record_is_told_before_the_election_that_follows_it
+        if not self._elected and self.token is not None and self._session.records.fresh(self.look):
             self._elected = True
             self._session.emit(Elected(self._session.epoch, self.place.election, self.token, self._ready.mark_below(self.token)))
 
@@ -276,11 +277,10 @@ class Contest:
         if self.node is None or event.path != self.node or event.type == EventType.NONE:
             return
         self._own_watched = False
-        if event.type == EventType.DELETED:
+        deleted = event.type == EventType.DELETED
+        if deleted:
             self._gone("our node was deleted by somebody else, or its session ended")
-            self._session.spawn(self._session.look())
-        else:
-            self._session.spawn(self.look())
+        self._session.spawn(self._session.look() if deleted else self.look())
 
     def _show(self, contenders: tuple[Contender, ...], first_known: bool) -> None:
         self._session.emit(QueueSeen(self._session.epoch, self.place.election, contenders, first_known))

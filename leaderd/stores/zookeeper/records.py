@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
@@ -63,6 +63,13 @@ class Records:
             return problem_of(error, f"reading {self._directory}")
         return None
 
+    def fresh(self, then: Callable[[], Coroutine[Any, Any, None]]) -> bool:
+        """Whether all that is known to have changed has been told; if not, do `then` once it has."""
+        if self._known and not self._reading.locked():
+            return True
+        self._session.spawn(self._know_and(then))
+        return False
+
     async def follow(self) -> None:
         """Tell of every change for as long as the session lives; never gives up."""
         failures = 0
@@ -104,6 +111,10 @@ class Records:
         self._change()
 
     # ---- inside
+
+    async def _know_and(self, then: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        if await self.unknown() is None:
+            await then()
 
     async def _know(self) -> None:
         async with self._reading:
