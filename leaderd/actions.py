@@ -30,6 +30,8 @@ RELEASE_WAIT_S = 5.0
 TRANSFER_GRACE_S = 10.0
 """How long after our release the target of a transfer may take to lead, before the others stand again."""
 MAX_REASON_CHARS = 500
+RECORD_NEWS_S = 1.0
+"""Within what time a record is seen by everybody (rule 12 of `stores/base.py`)."""
 _QUEUE_NEWS_S = 1.0
 """How late the leader may hear of a new candidate."""
 _WRITE_WAIT_S = 10.0
@@ -94,9 +96,17 @@ class Actions:
     """The operator's hands. All methods are to be called on the event loop; all raise `ActionRefused`."""
 
     def __init__(
-        self, deliver: Callable[[Event], None], board: Board, clock: Clock, journal: Journal, *, keeps_records: bool = True
+        self,
+        deliver: Callable[[Event], None],
+        board: Board,
+        clock: Clock,
+        journal: Journal,
+        *,
+        keeps_records: bool = True,
+        shows_queue: bool = True,
     ) -> None:
         self._keeps_records = keeps_records
+        self._shows_queue = shows_queue
         self._tickets = itertools.count(1)
         self._writing: dict[tuple[str, RecordKind], asyncio.Lock] = {}
         self._transferring: set[str] = set()
@@ -130,7 +140,9 @@ class Actions:
         self._need_records()
         if to == self._snapshot().instance:
             raise ActionRefused(Refusal.CONFLICT, f"{to} leads {name} already")
-        if not await self._until(name, lambda view: in_the_way(to, view.contenders) is not None, _QUEUE_NEWS_S):
+        if self._shows_queue and not await self._until(
+            name, lambda view: in_the_way(to, view.contenders) is not None, _QUEUE_NEWS_S
+        ):
             contenders = self._view(name).contenders
             others = ", ".join(contender.instance for contender in contenders if not contender.own) or "nobody else"
             raise ActionRefused(Refusal.NO_SUCH_CANDIDATE, f"{to!r} does not stand in {name}; in line: {others}")
@@ -147,21 +159,43 @@ class Actions:
         lease_s = view.term.valid_until_s - now_s if view.term is not None else 0.0
         until_s = self._clock.wall_s() + timeout_s + lease_s + TRANSFER_GRACE_S
         self._journal.acted(name, f"an operator asked for a transfer to {to}")
-        await self._put(name, RecordKind.TRANSFER, transfer_bytes(Transfer(to, token, until_s)))
-
-        def over(view: ElectionView) -> bool:
-            return view.term is None or view.term.token != token
-
-        await self._until(name, lambda view: over(view) or in_the_way(to, view.contenders) == [], timeout_s)
-        view = self._view(name)
-        if over(view) or self._snapshot().draining:
-            raise ActionRefused(Refusal.CONFLICT, f"the term with token {token} ended before {to} was next; no transfer took place")
-        blockers = in_the_way(to, view.contenders)
-        if blockers != []:
+        order = Transfer(to, token, until_s, asks=not self._shows_queue)
+        await self._put(name, RecordKind.TRANSFER, transfer_bytes(order))
+        try:
+            await (self._until_next if self._shows_queue else self._until_known)(name, order, timeout_s)
+        except ActionRefused:
             await self._put(name, RecordKind.TRANSFER, None)
+            raise
+        return await self._hand_over(name, to, token, until_s)
+
+    async def _until_next(self, name: str, order: Transfer, timeout_s: float) -> None:
+        """Wait until the target is next in the queue; refuse if it does not come to that."""
+        to = order.to
+        await self._until(name, lambda view: _over(view, order) or in_the_way(to, view.contenders) == [], timeout_s)
+        self._refuse_over(name, order)
+        blockers = in_the_way(to, self._view(name).contenders)
+        if blockers != []:
             why = "does not stand any more" if blockers is None else f"is behind {', '.join(blockers)}, who did not step aside"
             raise ActionRefused(Refusal.CONFLICT, f"{to} {why}; leadership stays here")
-        return await self._hand_over(name, to, token, until_s)
+
+    async def _until_known(self, name: str, order: Transfer, timeout_s: float) -> None:
+        """Without a queue to be seen: wait for the target's own answer, and until everybody has read the order."""
+        since_s = self._clock.now_s()
+
+        def answered(view: ElectionView) -> bool:
+            return view.transfer is not None and view.transfer.stands and view.transfer.token == order.token
+
+        await self._until(name, lambda view: _over(view, order) or answered(view), max(timeout_s, RECORD_NEWS_S))
+        self._refuse_over(name, order)
+        if not answered(self._view(name)):
+            raise ActionRefused(Refusal.NO_SUCH_CANDIDATE, f"{order.to!r} did not answer: it does not stand in {name}")
+        await self._until(name, lambda view: _over(view, order), since_s + RECORD_NEWS_S - self._clock.now_s())
+        self._refuse_over(name, order)
+
+    def _refuse_over(self, name: str, order: Transfer) -> None:
+        if _over(self._view(name), order) or self._snapshot().draining:
+            text = f"the term with token {order.token} ended before {order.to} was next; no transfer took place"
+            raise ActionRefused(Refusal.CONFLICT, text)
 
     async def _hand_over(self, name: str, to: str, token: int, until_s: float) -> Transferred:
         since_s = self._clock.now_s()
@@ -305,6 +339,11 @@ class Actions:
 def _settled(view: ElectionView, kind: RecordKind, ticket: int) -> bool:
     outcome = view.settled.get(kind)
     return outcome is not None and outcome.ticket == ticket
+
+
+def _over(view: ElectionView, order: Transfer) -> bool:
+    """Whether the term that the transfer is to end has ended by itself."""
+    return view.term is None or view.term.token != order.token
 
 
 def _taken(view: ElectionView, token: int) -> int | None:

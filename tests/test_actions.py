@@ -1,11 +1,13 @@
-"""Operator actions end to end: whole candidates over the real local store, in one process, with the real clock."""
+"""Operator actions end to end: whole candidates over each real store, in one process, with the real clock."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import itertools
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,29 +29,36 @@ from leaderd.stores.base import Identity
 from leaderd.stores.factory import make_store
 from leaderd.timer import DeadlineTimer
 
-TIMING = Timing(ttl_s=3.0, renew_every_s=0.5, promise_s=0.2, margin_s=0.2)
-PATIENCE_S = 5.0
+TIMINGS = {
+    "local": Timing(ttl_s=3.0, renew_every_s=0.5, promise_s=0.2, margin_s=0.2),
+    "etcd": Timing(ttl_s=4.0, renew_every_s=0.8, promise_s=0.2, margin_s=0.2),
+    "zookeeper": Timing(ttl_s=4.0, renew_every_s=0.5, promise_s=0.2, margin_s=0.2),
+    "consul": Timing(ttl_s=10.0, renew_every_s=2.0, promise_s=0.2, margin_s=0.2),
+}
+PATIENCE_S = {"local": 6.0, "etcd": 15.0, "zookeeper": 15.0, "consul": 45.0}
+_corner = itertools.count(1)
 
 
 class Candidate:
     """Everything of a daemon but its listeners."""
 
-    def __init__(self, name: str, directory: Path) -> None:
+    def __init__(self, name: str, url: str) -> None:
         self.name = name
+        address = parse_address(url)
+        self.patience_s = PATIENCE_S[address.kind]
+        timing = TIMINGS[address.kind]
         clock = BootClock(1.0)
         self.clock = clock
         self.crashes: list[BaseException] = []
-        self.store = make_store(
-            parse_address(f"local://{directory}"), Identity(name, name * 2), TIMING, Credentials(), Tls(), clock.now_s
-        )
-        self.core = Core(CoreConfig(name, ("jobs",), TIMING, self.store.rule, hash(name)))
-        self.board = Board(self.core.snapshot(clock.now_s()), self.core.ledgers, TIMING.promise_s)
+        self.store = make_store(address, Identity(name, name * 2), timing, Credentials(), Tls(), clock.now_s)
+        self.core = Core(CoreConfig(name, ("jobs",), timing, self.store.rule, hash(name)))
+        self.board = Board(self.core.snapshot(clock.now_s()), self.core.ledgers, timing.promise_s)
         self.timer = DeadlineTimer(clock, lambda: self.runner.deliver(TimeReached()), 1.0)
         self.journal = Journal(clock.wall_s)
         recorder = Recorder(lambda event: self.runner.deliver(event), clock, self._later)
         observers = (Afterwards((self.journal, recorder), self.crashes.append),)
         self.runner = Runner(self.core, self.store, self.board, clock, self.timer.arm, self.crashes.append, observers)
-        self.actions = Actions(self.runner.deliver, self.board, clock, self.journal, keeps_records=self.store.keeps_records)
+        self.actions = Actions(self.runner.deliver, self.board, clock, self.journal, shows_queue=address.kind != "consul")
         self.ended = False
 
     def _later(self, seconds: float, call: Callable[[], None]) -> None:
@@ -72,7 +81,7 @@ class Candidate:
         return self.board.answer("jobs", self.clock.instant()).leader
 
     async def until(self, condition: Callable[[], object], what: str = "it") -> None:
-        deadline_s = self.clock.now_s() + PATIENCE_S
+        deadline_s = self.clock.now_s() + self.patience_s
         changed = asyncio.Event()
         unsubscribe = self.board.subscribe(changed.set)
         while not condition():
@@ -93,12 +102,13 @@ class Candidate:
 class Fleet:
     """Candidates that come and go."""
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.races = url.startswith("consul")
         self.candidates: list[Candidate] = []
 
     async def add(self, name: str) -> Candidate:
-        candidate = Candidate(name, self._directory)
+        candidate = Candidate(name, self.url)
         self.candidates.append(candidate)
         await candidate.start()
         await candidate.until(lambda: candidate.leads or candidate.state is not State.STARTING, "a start")
@@ -106,9 +116,34 @@ class Fleet:
         return candidate
 
 
-@pytest.fixture
-async def fleet(tmp_path: Path) -> AsyncIterator[Fleet]:
-    found = Fleet(tmp_path / "store")
+@pytest.fixture(scope="module")
+def servers() -> Iterator[Callable[[str], str]]:
+    """Where a store of a kind is to be found: one server each, started when first needed."""
+    running: dict[str, Any] = {}
+
+    def url(kind: str) -> str:
+        import testbed
+
+        version = {"etcd": "3.5", "zookeeper": "3.9", "consul": "1.8"}[kind]
+        testbed.require(kind, version)
+        if kind not in running:
+            from testbed.consul import ConsulCluster
+            from testbed.etcd import EtcdCluster
+            from testbed.zookeeper import ZooKeeperCluster
+
+            make = {"etcd": EtcdCluster, "zookeeper": ZooKeeperCluster, "consul": ConsulCluster}[kind]
+            running[kind] = make(1, version).start()
+        return str(running[kind].url(f"actions-{next(_corner)}"))
+
+    yield url
+    for cluster in running.values():
+        cluster.stop()
+
+
+@pytest.fixture(params=["local", *(pytest.param(kind, marks=pytest.mark.servers) for kind in ("etcd", "zookeeper", "consul"))])
+async def fleet(request: Any, tmp_path: Path, servers: Callable[[str], str]) -> AsyncIterator[Fleet]:
+    url = f"local://{tmp_path}/store" if request.param == "local" else await asyncio.to_thread(servers, request.param)
+    found = Fleet(url)
     yield found
     for candidate in found.candidates:
         await candidate.end()
@@ -127,7 +162,7 @@ async def test_resigning_frees_the_store_when_the_promises_have_lapsed(fleet: Fl
     assert a.leads
     done = await a.actions.resign("jobs", cooldown_s=30.0, if_token=token)
     assert (done.token, done.released) == (token, True)
-    assert done.took_s >= TIMING.promise_s * 0.9, "a yes had been given just before"
+    assert done.took_s >= 0.18, "a yes had been given just before"
     await b.until(lambda: b.leads)
     assert a.state is State.FOLLOWER
     assert a.view.reason is Reason.RESIGNED
@@ -174,7 +209,7 @@ async def test_a_pause_outlives_every_daemon(fleet: Fleet) -> None:
     await a.actions.pause("jobs", reason="for good")
     await a.until(lambda: a.state is State.PAUSED)
     await a.end()
-    b = Candidate("b", fleet._directory)
+    b = Candidate("b", fleet.url)
     fleet.candidates.append(b)
     led: list[bool] = []
     b.board.subscribe(lambda: led.append(b.view.term is not None))
@@ -204,7 +239,7 @@ async def test_a_pause_may_be_changed_and_must_make_sense(fleet: Fleet) -> None:
 
 async def test_a_transfer_passes_over_those_before_the_target(fleet: Fleet) -> None:
     a, b, c = await fleet.add("a"), await fleet.add("b"), await fleet.add("c")
-    await a.until(lambda: len(a.view.contenders) == 3, "the whole queue in sight")
+    await a.until(lambda: fleet.races or len(a.view.contenders) == 3, "the whole queue in sight")
     token = a.view.term.token
     done = await a.actions.transfer("jobs", "c", timeout_s=3.0, if_token=token)
     assert (done.confirmed, done.to, done.token) == (True, "c", token)
@@ -220,9 +255,10 @@ async def test_a_transfer_passes_over_those_before_the_target(fleet: Fleet) -> N
 
 async def test_what_a_transfer_refuses(fleet: Fleet) -> None:
     a, b = await fleet.add("a"), await fleet.add("b")
-    await a.until(lambda: len(a.view.contenders) == 2)
+    await a.until(lambda: fleet.races or len(a.view.contenders) == 2)
     message = await refused(Refusal.NO_SUCH_CANDIDATE, a.actions.transfer("jobs", "z", timeout_s=1.0))
-    assert message == "'z' does not stand in jobs; in line: b"
+    silent = "'z' did not answer: it does not stand in jobs"
+    assert message == (silent if fleet.races else "'z' does not stand in jobs; in line: b")
     await refused(Refusal.CONFLICT, a.actions.transfer("jobs", "a", timeout_s=1.0))
     await refused(Refusal.NOT_LEADER, b.actions.transfer("jobs", "a", timeout_s=1.0))
     await refused(Refusal.TOKEN_MISMATCH, a.actions.transfer("jobs", "b", timeout_s=1.0, if_token=1 << 40))
@@ -230,6 +266,8 @@ async def test_what_a_transfer_refuses(fleet: Fleet) -> None:
 
 
 async def test_who_does_not_step_aside_keeps_the_leader_in_place(fleet: Fleet) -> None:
+    if fleet.races:
+        pytest.skip("Consul does not show who waits")
     a, b, c = await fleet.add("a"), await fleet.add("b"), await fleet.add("c")
     await a.until(lambda: len(a.view.contenders) == 3)
     b.core.elections["jobs"].obey = lambda *_: []  # a candidate of a foreign kind

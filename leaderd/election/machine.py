@@ -125,8 +125,10 @@ class Election:
         return self._withdraw(epoch)
 
     def tidy(self, epoch: int, now_s: float, wall_s: float, instance: str) -> list[Command]:
-        """Put the records in order that only a leader may: what is over, what has arrived."""
-        return self.orders.tidy(epoch, self.term.token, now_s, wall_s, instance) if self.term is not None else []
+        """Put the records in order: what is over or has arrived, if we lead; what asks for us, if we stand."""
+        if self.term is not None:
+            return self.orders.tidy(epoch, self.term.token, now_s, wall_s, instance)
+        return self.orders.answer(epoch, now_s, wall_s, instance) if self.phase is Phase.QUEUED else []
 
     # ---- leaving
 

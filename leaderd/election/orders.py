@@ -77,6 +77,15 @@ class Orders:
             commands += self._put(epoch, RecordKind.TRANSFER, transfer_bytes(replace(transfer, taken=token)) if arrived else None)
         return commands
 
+    def answer(self, epoch: int, now_s: float, wall_s: float, instance: str) -> list[Command]:
+        """We stand: say so to a leader that asks, because it cannot see who does."""
+        transfer = self.transfer
+        if transfer is None or not transfer.asks or transfer.to != instance or not transfer.under_way(wall_s):
+            return []
+        if now_s < self.records.retry_at_s:
+            return []
+        return self._put(epoch, RecordKind.TRANSFER, transfer_bytes(replace(transfer, asks=False, stands=True)))
+
     def _put(self, epoch: int, kind: RecordKind, value: bytes | None) -> list[Command]:
         if self.records.writing(kind):
             return []

@@ -4,6 +4,8 @@ The leader writes the record and goes on leading. Whoever sees it, and is neithe
 entry out and stays out. When nobody is left before the target, the leader resigns as it always does, promises kept; so a transfer
 adds nothing by which two could lead. The target, once it leads, says so in the record: everybody stands again, and the old leader
 hears of it. If anybody dies on the way, the record lapses.
+
+Where the leader cannot see who waits (Consul shows the holder of the lock only), the record asks the target to answer in it.
 """
 
 from __future__ import annotations
@@ -26,6 +28,9 @@ class Transfer:
     token: int
     until_s: float
     taken: int | None = None
+    asks: bool = False
+    """Whether the target, if it stands, is to answer by turning this off and `stands` on."""
+    stands: bool = False
 
     def under_way(self, wall_s: float) -> bool:
         """Whether others are to stay out of the way."""
@@ -40,13 +45,15 @@ def read_transfer(record: Record) -> Transfer | None:
     to, token, until_s = text_in(document, "to"), token_in(document, "token"), instant_in(document, "until")
     if not to or token is None or until_s is None:
         return None
-    return Transfer(to, token, until_s, token_in(document, "taken"))
+    taken, asks, stands = token_in(document, "taken"), document.get("asks") is True, document.get("stands") is True
+    return Transfer(to, token, until_s, taken, asks, stands)
 
 
 def transfer_bytes(transfer: Transfer) -> bytes:
     """The record of a transfer."""
-    document = {"to": transfer.to, "token": transfer.token, "until": transfer.until_s}
-    return encoded(document if transfer.taken is None else {**document, "taken": transfer.taken})
+    document: dict[str, object] = {"to": transfer.to, "token": transfer.token, "until": transfer.until_s}
+    optional = {"taken": transfer.taken, "asks": transfer.asks, "stands": transfer.stands}
+    return encoded(document | {name: value for name, value in optional.items() if value})
 
 
 def in_the_way(to: str, contenders: Sequence[Contender]) -> list[str] | None:

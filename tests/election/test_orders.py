@@ -164,6 +164,19 @@ def test_the_target_says_that_it_leads(play: Playbook) -> None:
     assert play.tell(TimeReached()) == []
 
 
+def test_a_leader_that_cannot_see_who_waits_is_answered_by_the_target(play: Playbook) -> None:
+    play.opened()
+    question = Transfer("pod-a", 5, EPOCH_S + 110.0, asks=True)
+    assert play.tell(seen("transfer", transfer_bytes(question), 3)) == [], "not standing yet"
+    answer = WriteRecord(1, "jobs", "transfer", moving("pod-a")[:-1] + b',"stands":true}', 3)
+    assert play.tell(Queued(1, "jobs", None)) == [answer]
+    assert play.tell(RecordRefused(1, "jobs", "transfer")) == []
+    assert play.at(play.now_s + RETRY_S).tell(TimeReached()) == [answer]
+    play.tell(RecordWritten(1, "jobs", "transfer", 4))
+    assert play.tell(TimeReached()) == []
+    assert play.view().transfer == Transfer("pod-a", 5, EPOCH_S + 110.0, stands=True)
+
+
 def test_who_leads_instead_of_the_target_makes_the_transfer_void(play: Playbook) -> None:
     play.led(token=6)
     assert play.tell(seen("transfer", moving("pod-c"), 3)) == [WriteRecord(1, "jobs", "transfer", None, 3)]
