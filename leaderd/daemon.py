@@ -97,7 +97,12 @@ class Daemon:
         observers = (Afterwards(observing, lambda error: self._runner.crash(error)),)
         self._runner = Runner(self._core, self._store, self._board, self._clock, self._timer.arm, self._on_crash, observers)
         self._actions = Actions(
-            self._runner.deliver, self._board, self._clock, self._journal, keeps_records=self._store.keeps_records
+            self._runner.deliver,
+            self._board,
+            self._clock,
+            self._journal,
+            keeps_records=self._store.keeps_records,
+            shows_queue=self._store.kind != "consul",  # where nobody can see who waits
         )
         self._store.on_crash = self._runner.crash
         self._board.on_jump = self._on_jump
