@@ -259,8 +259,9 @@ class Fleet:
         """Promises that were outstanding are broken, by hand; but not for longer than the lease could have lasted."""
         for_s = self.plan.timing.ttl_s * 1.2 + 0.1
         first = next((entry.token for entry in self.cluster.entries[election]), None)
-        # (The next in line may have raised the mark to its token, too: not being first, it has claimed nothing.)
-        proven = self.cluster.marks[election] == token == first
+        # (The next in line may have raised the mark to its token, too: not being first, it has claimed nothing, and whoever is
+        # first may have claimed before that.)
+        proven = token == first and self.cluster.marks[election] >= token
         # Who is ready begins to lead by what it is told, which may be as old as half a ttl.
         news_s = IN_FLIGHT_S + (self.plan.timing.ttl_s * 0.55 if self.plan.store in ("etcd", "zookeeper") else 0.0)
         self.evidence.excuse(election, token, self.world.now_s, for_s, proven=proven, news_s=news_s)
