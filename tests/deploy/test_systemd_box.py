@@ -78,7 +78,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     shutil.copy(UNITS / "leaderd.service", units)
     homes = {Path(sys.base_prefix).resolve(), Path(sys.prefix), ROOT}
     # What the unit hides from the daemon, and where a checkout may lie all the same.
-    hidden = ("/root", "/tmp", "/var/tmp")  # noqa: S108 - no file is made there
+    hidden = ("/root", "/tmp", "/var/tmp")
     paths = " ".join(str(each) for each in sorted(homes) if any(each.is_relative_to(place) for place in hidden))
     drop_in = DROP_IN.format(python=sys.executable, root=ROOT, paths=paths, log=work / "daemon.log")
     (units / "leaderd.service.d" / "box.conf").write_text(drop_in)
