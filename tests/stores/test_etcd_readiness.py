@@ -48,7 +48,11 @@ async def two(etcd: MiniEtcd, a: MiniDriver, b: MiniDriver) -> tuple[int, int]:
     return first, second
 
 
-async def test_the_next_in_line_sends_nothing_when_its_turn_comes(etcd: MiniEtcd) -> None:
+@pytest.mark.parametrize("renewed", [True, False])
+async def test_the_next_in_line_sends_nothing_when_its_turn_comes(
+    etcd: MiniEtcd, renewed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even if its lease is so young that it was never renewed."""
     async with MiniDriver(etcd, "a") as a, MiniDriver(etcd, "b") as b, MiniDriver(etcd, "c") as c:
         first, second = await two(etcd, a, b)
         await c.open()
@@ -56,6 +60,8 @@ async def test_the_next_in_line_sends_nothing_when_its_turn_comes(etcd: MiniEtcd
         await c.renew(third)
         assert mark_of(etcd) == second < third, "only the next one gets ready"
         before = raises(b)
+        if not renewed:
+            monkeypatch.setattr(b.store._session, "confirmed_s", 0.0)
         await a.withdraw(first)
         await b.claim()
         assert raises(b) == before
@@ -214,11 +220,14 @@ async def test_between_two_turns_of_the_loop_too(etcd: MiniEtcd) -> None:
 
 
 async def test_old_news_is_claimed(etcd: MiniEtcd, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The last renewal is longer ago than half the ttl: what the watch tells may be of long ago, so the claim is sent."""
+    """The last renewal, and getting ready, are longer ago than half the ttl: what the watch tells may be of long ago, so the claim
+    is sent."""
     async with MiniDriver(etcd, "a") as a, MiniDriver(etcd, "b") as b:
         first, _ = await two(etcd, a, b)
         session = b.store._session
-        monkeypatch.setattr(session, "confirmed_s", session.now_s() - session.ttl_s / 2 - 0.1)
+        long_ago_s = session.now_s() - session.ttl_s / 2 - 0.1
+        monkeypatch.setattr(session, "confirmed_s", long_ago_s)
+        monkeypatch.setattr(session.queue("e")._ready, "sent_at_s", long_ago_s)
         before = raises(b)
         await a.withdraw(first)
         await b.claim()

@@ -284,8 +284,12 @@ async def _two(place: Place) -> tuple[Candidate, Elected, Candidate]:
     return one, first, two
 
 
-async def test_the_next_in_line_sends_nothing_before_it_leads(place: Place) -> None:
+@pytest.mark.parametrize("renewed", [True, False])
+async def test_the_next_in_line_sends_nothing_before_it_leads(place: Place, renewed: bool) -> None:
+    """Not even if its session is so young that it was never renewed."""
     one, first, two = await _two(place)
+    if not renewed:
+        two.store._session.confirmed_s = 0.0
     while (now := await _requests_after(place, [two], 0.2)) != (before := [two.store.traffic.requests]):
         assert now >= before
     one.submit(Withdraw(1, "e", first.token))
@@ -311,10 +315,11 @@ async def test_first_by_a_look_it_is_not_ready(place: Place, monkeypatch: pytest
 
 
 async def test_old_news_is_claimed(place: Place) -> None:
-    """The last renewal is longer ago than half the ttl: the claim is sent."""
+    """The last renewal, and getting ready, are longer ago than half the ttl: the claim is sent."""
     one, first, two = await _two(place)
     session = two.store._session
     session.confirmed_s -= session._ttl_s() / 2 + 0.1
+    session._contests["e"]._ready.sent_at_s -= session._ttl_s() / 2 + 0.1
     one.submit(Withdraw(1, "e", first.token))
     elected = await two.expect(Elected)
     sent = two.store.traffic.requests

@@ -15,7 +15,7 @@ an entry that is ready this is known when the leader's entry goes:
 
 How long the lease lives is not concluded from any of this: the deadline counts from the last renewal, as ever. If our lease has
 expired in the meantime, then that deadline has passed, too. News may be old, and an operator may have deleted our key after it: a
-renewal found us waiting behind the leader not longer than half the ttl ago, or a claim is sent.
+renewal, or the transaction itself, found us waiting behind the leader not longer than half the ttl ago, or a claim is sent.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Readiness:
     def holds(self, token: int) -> bool:
         """Whether a claim of `token` is proven, by news that is not old."""
         # Safety: see test_old_news_is_claimed
-        recent = self._session.now_s() - self._session.confirmed_s <= self._session.ttl_s / 2
+        recent = self._session.now_s() - max(self._session.confirmed_s, self.sent_at_s) <= self._session.ttl_s / 2
         return self.proven and token == self._token and recent
 
     def leader_gone(self) -> None:

@@ -88,7 +88,7 @@ class Contest:
             if not self._elected:
                 return await self._give_up(Problem(Outcome.FAILED, Reason.STORE_ERROR, f"{node} is not the first in its queue"))
             # Safety: see test_first_by_a_look_it_is_not_ready
-            if self._in_order and self._own_watched and self._ready.holds(token) and session.recent():
+            if self._in_order and self._own_watched and self._ready.holds(token) and session.recent(self._ready.sent_at_s):
                 session.emit(Claimed(session.epoch, self.place.election, token, self._ready.sent_at_s))
                 return None
             if mark != self._ready.mark_below(token):

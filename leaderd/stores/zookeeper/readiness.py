@@ -11,7 +11,8 @@ ready this is known when the leader's node goes:
 
 How long the session lives is not concluded from any of this: the deadline counts from the last renewal, as ever. If our session has
 expired in the meantime, then that deadline has passed, too. News may be old, and an operator may have deleted our node after it. An
-answer comes after all news of what was applied before it; so a renewal was answered that is not half a ttl old, or a claim is sent.
+answer comes after all news of what was applied before it; so a renewal or the `multi` itself, all that a young session has, was
+answered and is not half a ttl old, or a claim is sent.
 """
 
 from __future__ import annotations

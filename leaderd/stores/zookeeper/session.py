@@ -251,10 +251,13 @@ class Session:
 
     # ---- inside
 
-    def recent(self) -> bool:
-        """Whether a renewal was confirmed that was sent not longer than half the ttl ago: what was told since is not old."""
+    def recent(self, proven_s: float) -> bool:
+        """Whether a renewal, or the proposal sent at `proven_s`, was confirmed and sent not longer than half the ttl ago.
+
+        What was told since then is not old.
+        """
         # Safety: see test_old_news_is_claimed
-        return self.now_s() - self.confirmed_s <= self._ttl_s() / 2
+        return self.now_s() - max(self.confirmed_s, proven_s) <= self._ttl_s() / 2
 
     async def _write(self, command: WriteRecord) -> None:
         epoch, election, kind = self.epoch, command.election, command.kind

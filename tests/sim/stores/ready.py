@@ -76,15 +76,15 @@ class ReadyDriver(QueueDriver):
     def claim(self, command: Claim) -> None:
         """At once if ready."""
         ready, slot = self._ready.pop(command.election, None), self.slots.get(command.election)
-        if ready is not None and ready.proven and ready.slot is slot and slot.epoch == command.epoch and self.recent():
+        if ready is not None and ready.proven and ready.slot is slot and slot.epoch == command.epoch and self.recent(ready):
             claimed = Claimed(command.epoch, command.election, command.token, ready.sent_at_s)
             self.host.timer(self.process, 0.0, self.emit, claimed)
         else:
             super().claim(command)
 
-    def recent(self) -> bool:
+    def recent(self, ready: Readiness) -> bool:
         """Whether what the stream tells cannot be old."""
-        return self.now_s() - self.confirmed_s <= self.ttl_s / 2
+        return self.now_s() - max(self.confirmed_s, ready.sent_at_s) <= self.ttl_s / 2
 
     def _looked(self, slot: Slot, turn: int, result: Any) -> None:
         super()._looked(slot, turn, result)
