@@ -1,0 +1,87 @@
+"""The documents as a whole: every link and anchor leads somewhere, the map knows every page, the site can be built."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tools.site_hooks import on_page_markdown
+
+ROOT = Path(__file__).parent.parent.parent
+DOCS = ROOT / "docs"
+PAGES = sorted(DOCS.rglob("*.md"))
+OUTSIDE = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")]
+ALL = [*OUTSIDE, *PAGES, *sorted((ROOT / "deploy").rglob("*.md")), *sorted((ROOT / "examples").rglob("*.md"))]
+
+
+def prose(page: Path) -> str:
+    """The page without its code, in which brackets are no links."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    return re.sub(r"`[^`\n]*`", "code", text)
+
+
+def anchors(page: Path) -> set[str]:
+    """What a heading can be linked by, as both MkDocs and code hosts make it."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def broken(page: Path) -> list[str]:
+    found = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+        if target.startswith(("http://", "https://")):
+            continue
+        path, _, anchor = target.partition("#")
+        linked = (page.parent / path).resolve() if path else page
+        if not linked.exists():
+            found.append(f"{target}: no such file")
+        elif anchor and anchor not in anchors(linked):
+            found.append(f"{target}: no heading #{anchor} in {linked.name}")
+    return found
+
+
+@pytest.mark.parametrize("page", ALL, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_and_anchors_lead_somewhere(page: Path) -> None:
+    assert not broken(page)
+
+
+def test_a_broken_link_and_a_broken_anchor_are_found(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "# A page\n\n[a](gone.md) [b](#a-page) [c](#elsewhere) `[d](code.md)`\n\n```\n[e](code.md)\n```\n", encoding="utf-8"
+    )
+    assert broken(page) == ["gone.md: no such file", "#elsewhere: no heading #elsewhere in page.md"]
+
+
+def test_the_map_and_the_site_know_every_page() -> None:
+    linked = {(DOCS / target.partition("#")[0]).resolve() for target in re.findall(r"\]\(([^)\s]+)\)", prose(DOCS / "index.md"))}
+    listed = set(re.findall(r"[\w/-]+\.md", yaml.safe_dump(yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"])))
+    pages = {str(page.relative_to(DOCS)) for page in PAGES}
+    assert listed == pages
+    assert {str(path.relative_to(DOCS)) for path in linked if path.is_relative_to(DOCS)} == pages - {"index.md"}
+
+
+def test_links_out_of_the_docs_become_names() -> None:
+    class Page:
+        class file:  # noqa: N801 - as MkDocs has it
+            src_uri = "runbooks/x.md"
+
+    text = on_page_markdown("[stay](../http.md#x), [what](../../SECURITY.md), [deploy/](../../deploy/)", page=Page)
+    assert text == "[stay](../http.md#x), what (`SECURITY.md` in the source tree), `deploy`"
+
+
+def test_the_site_is_built_without_a_warning_and_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
+    argv = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=50)
+    assert done.returncode == 0, done.stderr
+    assert "WARNING" not in done.stderr
+    pages = [page for page in (tmp_path / "site").rglob("*.html") if page.name != "404.html"]
+    assert len(pages) == len(PAGES)
+    loaded = r"<(?:script|img|link)\b[^>]*(?:src|href)=\"(?:https?:)?//[^\"]*"
+    assert not [found for page in pages for found in re.findall(loaded, page.read_text(encoding="utf-8"))]
