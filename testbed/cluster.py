@@ -12,6 +12,7 @@ from typing import ClassVar, NamedTuple, Self
 
 from testbed.ports import Reservation, reserve
 from testbed.process import Process, StartError, WaitTimeout, wait_until
+from testbed.scratch import scratch_root
 
 Wrap = Callable[[int], Sequence[str]]
 _START_ATTEMPTS = 3
@@ -30,8 +31,8 @@ class Cluster(ABC):
 
     `hosts` gives each node an address of its own and `wrap` a command prefix (`ip netns exec NAME`), for clusters in
     network namespaces; by default every node is on 127.0.0.1 with ports no other run on this machine will take.
-    `workdir` receives configuration, data and logs and is left behind for inspection; without one a temporary folder
-    is used and removed by `stop`.
+    `workdir` receives configuration, data and logs and is left behind for inspection; without one a temporary folder,
+    in memory where there is room, is used and removed by `stop`.
     """
 
     kind: ClassVar[str]
@@ -257,7 +258,7 @@ class Cluster(ABC):
         if self._given_workdir is not None:
             self._given_workdir.mkdir(parents=True, exist_ok=True)
             return self._given_workdir
-        return Path(tempfile.mkdtemp(prefix=f"leaderd-{self.kind}-"))
+        return Path(tempfile.mkdtemp(prefix=f"leaderd-{self.kind}-", dir=scratch_root()))
 
     def _forget_data(self) -> None:
         """Start from nothing: the data of a failed start names ports that will not come again."""
