@@ -26,6 +26,7 @@ _GIVEN_UP = {
 }
 _NOT_LEADING = {
     Reason.STARTING: "this daemon has just started",
+    Reason.STANDING: "it has asked the store for a place in the queue, and waits for the answer",
     Reason.CORDONED: "an operator took this instance out of the election",
     Reason.PAUSED: "an operator paused the election",
     Reason.DRAINING: "this daemon is about to stop",

@@ -24,7 +24,9 @@ from leaderd.election.state import ElectionView, Snapshot, State
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 _BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _CODES = frozenset({200, 204, 400, 403, 404, 405, 408, 413, 414, 417, 421, 431, 500, 503, 505})
-_NEVER_ENDS_A_TERM = frozenset({Reason.STARTING, Reason.LEASE_HELD, Reason.STORE_SILENT, Reason.MIN_VALID_UNMET, Reason.OTHER_TERM})
+_NEVER_ENDS_A_TERM = frozenset(
+    {Reason.STARTING, Reason.STANDING, Reason.LEASE_HELD, Reason.STORE_SILENT, Reason.MIN_VALID_UNMET, Reason.OTHER_TERM}
+)
 Family = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
 
 

@@ -113,6 +113,7 @@ class Fleet:
         await candidate.start()
         await candidate.until(lambda: candidate.leads or candidate.state is not State.STARTING, "a start")
         await candidate.until(lambda: candidate.leads or any(c.own for c in candidate.view.contenders), "a place in the queue")
+        await candidate.until(lambda: candidate.view.led or candidate.view.pause is not None, "somebody who leads")
         return candidate
 
 

@@ -324,6 +324,8 @@ class Core:
             return State.PAUSED
         if election.phase is Phase.RELEASING:
             return State.DRAINING
+        if election.reason is Reason.STANDING and not election.placed:
+            return State.STARTING
         return State.LEADER if election.phase is Phase.LEADING else State.FOLLOWER
 
     def _indexed(self, view: ElectionView, now_s: float) -> ElectionView:

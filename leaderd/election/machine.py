@@ -39,25 +39,28 @@ class Election:
         self.leader: str | None = None
         self.contenders: tuple[Contender, ...] = ()
         self.led = False
+        self.placed = False
+        """Whether the store has ever given us a place: before that nobody can say whether we follow."""
         self.orders = Orders(name)
 
     # ---- standing
 
     def stand(self, epoch: int, now_s: float) -> list[Command]:
-        """Enter the queue, if out of it and neither cooling down nor told to stay out."""
+        """Ask for an entry in the queue, if out of it and neither cooling down nor told to stay out."""
         if self.phase is not Phase.OUT or now_s < self.stand_at_s or self.orders.held is not None:
             return []
         self._enter(Phase.STANDING)
         self.stand_at_s = -math.inf
         self.token = None
         if self.backoff.attempts == 0:  # else the reason of the last refusal stays in sight until the store thinks otherwise
-            self._because(Reason.IN_QUEUE)
+            self._because(Reason.STANDING)
         return [Stand(epoch, self.name)]
 
     def queued(self, event: Queued) -> list[Command]:
         """Our entry stands in the queue."""
         if self.phase is Phase.STANDING:
             self._enter(Phase.QUEUED)
+            self.placed = True
             self.token = event.token
             self._because(Reason.IN_QUEUE)
         return []
@@ -84,6 +87,7 @@ class Election:
             return []
         self.mark = max(self.mark, event.token)
         self._enter(Phase.LEADING)
+        self.placed = True
         self.term = Term(event.token, now_s, valid_until_s, doubted)
         self.terms += 1
         self.backoff.reset()

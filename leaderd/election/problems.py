@@ -22,6 +22,8 @@ class Reason(StrEnum):
     LEASE_HELD = "lease_held"
     STORE_SILENT = "store_silent"
     OTHER_LEADER = "other_leader"
+    STANDING = "standing"
+    """The store was asked for a place in the queue and has not answered yet."""
     IN_QUEUE = "in_queue"
     LEASE_EXPIRED = "lease_expired"
     """The deadline passed before the store confirmed a renewal."""

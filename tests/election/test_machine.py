@@ -45,6 +45,25 @@ def test_from_the_queue_to_the_lead_only_by_proof() -> None:
     assert play.view().leader == "pod-a"
 
 
+def test_nobody_is_said_to_be_in_the_queue_before_the_store_says_so() -> None:
+    """The store may be slow, or take the request and lose the answer: until then `starting`, and `standing` why."""
+    play = Playbook().opened()
+    assert (play.state(), play.view().reason) == (State.STARTING, Reason.STANDING)
+    play.tell(Queued(1, "jobs", 5))
+    assert (play.state(), play.view().reason) == (State.FOLLOWER, Reason.IN_QUEUE)
+    play.tell(EntryGone(1, "jobs", DELETED))
+    play.wake()
+    assert play.state() is State.FOLLOWER, "a place was given once"
+
+
+def test_who_leads_at_once_was_never_a_follower() -> None:
+    play = Playbook().opened()
+    play.tell(Elected(1, "jobs", 5, 3))
+    assert play.state() is State.STARTING
+    play.tell(Claimed(1, "jobs", 5, play.now_s))
+    assert play.state() is State.LEADER
+
+
 def test_a_moved_mark_is_claimed_against_anew() -> None:
     play = Playbook().opened()
     assert play.tell(Elected(1, "jobs", 9, 3)) == [Claim(1, "jobs", 9, 3)]
@@ -326,10 +345,12 @@ def test_who_leads_is_seen_and_forgotten_with_the_session() -> None:
 
 def test_the_index_rises_with_state_token_or_leader_and_with_nothing_else() -> None:
     play = Playbook().opened()
-    first = play.view().index
+    starting = play.view().index
     play.tell(Queued(1, "jobs", 5))
-    assert play.view().index == first
+    first = play.view().index
+    assert first == starting + 1
     play.tell(Elected(1, "jobs", 5, 0))
+    assert play.view().index == first
     play.tell(Claimed(1, "jobs", 5, play.now_s))
     led = play.view().index
     assert led == first + 1
