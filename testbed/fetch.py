@@ -76,6 +76,8 @@ _ZOOKEEPER = (
 )
 # The C library is the machine's own, which must be as new as the suite's; pictures are drawn by the processor, so no drivers.
 _NOT_UNPACKED = {"libc6", "libgl1-mesa-dri", "libllvm15", "libz3-4", "x11-utils", "xdg-utils"}
+# What only the scripts of packages need, which nothing here runs, and PostgreSQL's compiler of queries.
+_NOT_UNPACKED |= {"dpkg", "libc-l10n", "libllvm14", "libperl5.36", "locales", "passwd", "perl", "perl-base", "perl-modules-5.36"}
 # Not servers: what the examples in Java and Go are compiled with.
 _SPRING = (
     *(f"libspring-{part}-java" for part in ("aop", "beans", "context", "core", "expression")),
@@ -94,6 +96,8 @@ CATALOGUE: tuple[Item, ...] = (
     Item("chromium", "headless", "bookworm", ("chromium-headless-shell", "fonts-dejavu-core"), libraries=True),
     Item("nftables", "1.0", "bookworm", ("nftables",), libraries=True),
     Item("prometheus", "2.42", "bookworm", ("prometheus",)),  # with promtool, which tests the alerts
+    Item("postgresql", "15", "bookworm", ("postgresql-15",), libraries=True),  # these two: what examples/fencing protects
+    Item("redis", "7.0", "bookworm", ("redis-server",), libraries=True),
     Item("spring", "4.3", "bookworm", _SPRING),
     Item("golang", "1.19", "bookworm", ("golang-1.19-go", "golang-1.19-src")),
 )
@@ -204,6 +208,15 @@ def _in_cache(item: Item) -> Installed | None:
         return Installed(item.server, item.version, str(root), exactly, programs={"chromium": str(shell)})
     if item.server == "nftables":
         return Installed(item.server, item.version, str(root), exactly, programs={"nft": str(root / "usr" / "sbin" / "nft")})
+    if item.server == "postgresql":
+        folder = root / "usr" / "lib" / "postgresql" / item.version / "bin"
+        return Installed(
+            item.server, item.version, str(root), exactly, programs={n: str(folder / n) for n in ("initdb", "postgres")}
+        )
+    if item.server == "redis":
+        # One program under several names.
+        server = root / "usr" / "bin" / "redis-check-rdb"
+        return Installed(item.server, item.version, str(root), exactly, programs={"redis-server": str(server)})
     if item.server == "golang":
         folder = root / "usr" / "lib" / f"go-{item.version}" / "bin"
         return Installed(item.server, item.version, str(root), exactly, programs={n: str(folder / n) for n in ("go", "gofmt")})

@@ -69,7 +69,7 @@ def test_the_map_and_the_site_know_every_page() -> None:
 
 def test_links_out_of_the_docs_become_names() -> None:
     class Page:
-        class file:  # noqa: N801 - as MkDocs has it
+        class file:
             src_uri = "runbooks/x.md"
 
     text = on_page_markdown("[stay](../http.md#x), [what](../../SECURITY.md), [deploy/](../../deploy/)", page=Page)
