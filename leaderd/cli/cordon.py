@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 
 from leaderd.cli.asking import ask_change, operator_parser, show
@@ -14,7 +15,11 @@ If it leads it gives leadership up first. It stands again after `leaderd uncordo
 
 def main(argv: Sequence[str]) -> int:
     """Ask for it."""
-    options = operator_parser("cordon", "Take this instance out of an election.", MORE).parse_args(argv)
+    return take_out(operator_parser("cordon", "Take this instance out of an election.", MORE).parse_args(argv))
+
+
+def take_out(options: argparse.Namespace) -> int:
+    """Have it stand no more, and say so; `options` are an operator's. Raises `Fatal`."""
     found = ask_change(options, "DELETE", "candidacy", {})
     show(
         options,

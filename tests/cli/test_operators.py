@@ -68,6 +68,20 @@ def test_a_transfer_that_was_not_confirmed(daemon, cli):
     assert "has not said yet" in out
 
 
+def test_who_resigns_on_its_way_out_stands_no_more_if_it_does_not_lead(daemon, cli):
+    refused = {"title": "No", "status": 409, "detail": "does not lead", "kind": "not_leader"}
+    daemon.answer(response(409, refused), response(200, {"election": "a", "standing": False, "changed": True}))
+    code, out, err = cli("resign", "a", "--cooldown", "1m", "--or-cordon")
+    assert (code, err) == (0, "")
+    assert "does not stand any more" in out
+    assert [each.split(" HTTP")[0] for each in daemon.requests] == [
+        "POST /v1/elections/a/resign",
+        "DELETE /v1/elections/a/candidacy",
+    ]
+    daemon.answer(response(409, refused))
+    assert cli("resign", "a", "--if-token", "4", "--or-cordon")[0] == 1
+
+
 @pytest.mark.parametrize(
     ("status", "more", "code"),
     [

@@ -62,7 +62,23 @@ def test_the_pod_is_restricted_and_never_unready(store: str) -> None:
     assert sidecar["restartPolicy"] == "Always"
     assert "readinessProbe" not in sidecar
     assert "cpu" not in sidecar["resources"]["limits"]
+    said = {each["name"]: each.get("valueFrom", {}).get("fieldRef", {}).get("fieldPath") for each in sidecar["env"]}
+    assert (said["LEADERD_INSTANCE"], said["POD_UID"]) == ("metadata.name", "metadata.uid")
     assert not [name for name in sidecar["env"] if "PASSWORD" in name["name"] or "TOKEN" in name["name"]]
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_the_pod_resigns_before_it_drains(store: str) -> None:
+    found = objects(f"overlays/{store}")
+    pod = found["Deployment"]["spec"]["template"]["spec"]
+    command = pod["initContainers"][0]["lifecycle"]["preStop"]["exec"]["command"]
+    assert command[:4] == ["python3", "-m", "leaderd", "resign"]
+    elections = yaml.safe_load(found["ConfigMap"]["data"]["leaderd.yaml"])["elections"]
+    assert command[4] == elections[0]["name"]
+    assert f"--cooldown={pod['terminationGracePeriodSeconds']}s" in command
+    # The words as the CLI reads them: what is missing is only the daemon.
+    done = subprocess.run([sys.executable, *command[1:], "--socket=/nonexistent"], capture_output=True, text=True, timeout=30)
+    assert (done.returncode, "usage" in done.stderr) == (3, False), done.stderr
 
 
 @pytest.mark.parametrize("store", STORES)
