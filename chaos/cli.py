@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
+import signal
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
+from types import FrameType
 
-from chaos import engine, history, judge, scenario
+from chaos import engine, history, judge, leftovers, runs, scenario, verdicts
 from chaos.bed import NoSuchRole
 from chaos.faults import NotBiting
 from chaos.history import Recorder
-from chaos.report import page, text
-from chaos.report.lanes import picture, story
+from chaos.report import summary
+from chaos.runs import Children, Job, RunList
 from chaos.stores import KINDS
 from chaos.subjects import PEERS
 from chaos.substrates import CannotInject, netns
+from testbed import fetch
 from testbed.fetch import FetchError
 from testbed.process import StartError, WaitTimeout
 
-EXIT = {judge.PASS: 0, judge.FAIL: 1, judge.UNKNOWN: 2}
+EXIT = {judge.PASS: 0, judge.FAIL: 1, judge.UNKNOWN: 2, runs.BROKEN: 255}
 EXIT_USAGE, EXIT_HARNESS = 254, 255
 RUNS = "chaos-runs"
+SUBSTRATES = {"netns": netns.missing}
+"""By name: why this machine cannot do it, or None if it can."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,15 +43,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except scenario.ScenarioError as error:
         print(f"leaderd-chaos: {error}", file=sys.stderr)
         return EXIT_USAGE
+    except BrokenPipeError:
+        sys.stdout = None  # whoever read us has seen enough; nothing is left to be flushed into the pipe
+        return EXIT_HARNESS
     except (OSError, ValueError, FetchError, StartError, WaitTimeout, CannotInject, NoSuchRole) as error:
         print(f"leaderd-chaos: {error}", file=sys.stderr)
+        return EXIT_HARNESS
+    except KeyboardInterrupt:
+        print("leaderd-chaos: interrupted; what was broken is healed. `run --resume` goes on from here", file=sys.stderr)
         return EXIT_HARNESS
 
 
 def _list(options: argparse.Namespace) -> int:
     for name in scenario.names():
         found = scenario.load(name)
-        print(f"{name:<28} {'smoke' if found.smoke else '':<6} {found.title}")
+        stores = "" if len(found.stores) == len(KINDS) else f" ({', '.join(found.stores)})"
+        print(f"{name:<28} {'smoke' if found.smoke else '':<6} {found.title}{stores}")
     return 0
 
 
@@ -57,138 +68,248 @@ def _schema(options: argparse.Namespace) -> int:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    reason = netns.missing()
-    print(f"netns      {'can be used' if reason is None else reason}")
-    return 0 if reason is None else EXIT_HARNESS
+    able = False
+    for name, missing in SUBSTRATES.items():
+        reason = missing()
+        able = able or reason is None
+        print(f"{name:<12} {'can be used' if reason is None else reason}")
+    for name in KINDS:
+        reason = fetch.available(name)
+        print(f"{name:<12} {'servers are here' if reason is None else reason}")
+    left = leftovers.find(Path(options.out))
+    print(f"left over    {f'{len(left)} folders of runs that were killed: `clean` removes them' if left else 'nothing'}")
+    return 0 if able else EXIT_HARNESS
 
 
 def _run(options: argparse.Namespace) -> int:
+    out = Path(options.out)
+    listed = RunList(out)
+    if options.resume and options.scenario is None and not options.all:
+        jobs = listed.missing()
+        if not listed.wanted():
+            raise scenario.ScenarioError(f"{out} has no list of runs to resume: name a scenario, or give --all")
+    else:
+        jobs = _jobs(options)
+        if options.resume:
+            over = [each.job for each in listed.done() if each.verdict != runs.BROKEN]
+            jobs = [job for job in jobs if job not in over]
+        elif not options.dry_run:
+            out.mkdir(parents=True, exist_ok=True)
+            listed.begin(jobs)
+    if options.dry_run:
+        return _dry_run(jobs)
+    found = [each.verdict for each in listed.done(since_last=True)] if options.resume else []
+    out.mkdir(parents=True, exist_ok=True)
+    return _exit([*found, *_carry_out(jobs, listed, options)])
+
+
+def _exit(found: Sequence[str]) -> int:
+    return EXIT[runs.BROKEN] if runs.BROKEN in found and judge.FAIL not in found else EXIT[judge.worst(found)]
+
+
+def _jobs(options: argparse.Namespace) -> list[Job]:
     names = scenario.names() if options.all else [options.scenario]
     if names == [None]:
         raise scenario.ScenarioError("name a scenario, or give --all")
-    chosen = [(name, store) for name in names for store in _stores(name, options.store, options.subject)]
-    found: list[str] = []
-    for name, store in chosen:
-        found.append(_run_outside(name, store, options))
-        if found[-1] != judge.PASS and options.fail_fast:
-            break
-    return EXIT[judge.worst(found)]
+    seeds = [options.seed + number for number in range(options.repeat)] if options.seed or options.repeat > 1 else [0]
+    return [
+        Job(name, store, options.subject, options.substrate, seed, tuple(options.var))
+        for seed in seeds
+        for name in names
+        for store in _stores(name, options)
+    ]
 
 
-def _stores(name: str, store: str | None, subject: str) -> list[str]:
-    known = scenario.load(name).stores
-    wanted = PEERS[subject].store if subject in PEERS else store
-    return [each for each in known if wanted in (None, each)]
+def _stores(name: str, options: argparse.Namespace) -> list[str]:
+    known = scenario.load(name, options.var).stores
+    wanted = PEERS[options.subject].store if options.subject in PEERS else options.store
+    found: list[str] = [each for each in known if wanted in (None, each)]
+    if not found and not options.all:
+        raise scenario.ScenarioError(f"{name} is for {', '.join(known)}, not for {wanted}")
+    return found
 
 
-def _run_outside(name: str, store: str, options: argparse.Namespace) -> str:
-    return _run_and_read(name, store, options)[0]
+def _dry_run(jobs: Sequence[Job]) -> int:
+    """Say what would be done; nothing is started."""
+    for job in jobs:
+        found = scenario.load(job.scenario, job.variables)
+        topology = found.topology
+        print(f"{job.title}\n  {topology.store_nodes} store nodes, {topology.candidates} candidates, ttl at least {topology.ttl}")
+        for step in found.method:
+            print(f"  {step}")
+    print(f"{len(jobs)} runs; nothing was done")
+    return 0
 
 
-def _run_and_read(name: str, store: str, options: argparse.Namespace) -> tuple[str, judge.Run]:
-    """One run in namespaces of its own, then its judgement out here."""
-    reason = netns.missing()
-    if reason is not None:
-        raise CannotInject(reason)
-    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
-    folder = Path(options.out, f"{stamp}-{Path(name).stem}-{options.subject}-{store}").absolute()
-    folder.mkdir(parents=True)
-    print(f"{Path(name).stem}: {options.subject} on {store}", flush=True)
-    inside = [sys.executable, "-m", "chaos", "inside", name, "--store", store, "--folder", str(folder)]
-    inside += ["--subject", options.subject]
-    code = subprocess.run(netns.enter(inside), env={**os.environ, netns.INSIDE_ENV: "1"}).returncode
-    if code not in (0, EXIT[judge.UNKNOWN]):
-        raise StartError(f"the run in {folder} broke off (exit {code}); its logs are there")
-    return _judged(folder, name), judge.read(folder)
+def _carry_out(jobs: Sequence[Job], listed: RunList, options: argparse.Namespace) -> list[str]:
+    for substrate in {job.substrate for job in jobs}:
+        reason = SUBSTRATES[substrate]()
+        if reason is not None:
+            raise CannotInject(reason)
+    children = Children()
+
+    def run_one(job: Job, folder: Path) -> str:
+        head = f"{folder.name}: " if options.jobs > 1 else ""
+
+        def say(line: str) -> None:
+            print(f"{head}{line}", flush=True)
+
+        say(job.title)
+        (folder / runs.JOB).write_text(json.dumps(asdict(job), indent=2) + "\n", encoding="utf-8")
+        found = scenario.load(job.scenario, job.variables)
+        (folder / verdicts.SCENARIO).write_text(scenario.text(found), encoding="utf-8")
+        began_s = time.monotonic()
+        code = children.run(folder, say)
+        if code not in (0, EXIT[judge.UNKNOWN]):
+            raise StartError(f"the run in {folder} broke off (exit {code}); its logs are there")
+        return verdicts.judged(folder, say, took_s=time.monotonic() - began_s)
+
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        over = runs.carry_out(jobs, listed, run_one, print, children.interrupt, at_once=options.jobs, fail_fast=options.fail_fast)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        index = summary.write(listed.out)
+    print(f"all runs: {index.absolute()}", flush=True)
+    return [done.verdict for done in over]
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 def _inside(options: argparse.Namespace) -> int:
-    """What runs inside the namespaces."""
-    found = scenario.load(options.scenario)
+    """What runs inside the namespaces. The first signal heals; more of them change nothing."""
+
+    def once(number: int, frame: FrameType | None) -> None:
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, once)
     folder = Path(options.folder)
-    links = netns.NetnsLinks(engine.hosts(found))
-    peer = options.subject if options.subject in PEERS else ""
-    recorder = Recorder(folder)
-    recorder.note("run", **engine.facts(found, options.scenario, options.store, links, peer))  # type: ignore[arg-type]
-    recorder.close()
+    job = runs.job_of(json.loads((folder / runs.JOB).read_text(encoding="utf-8")))
+    found = scenario.load(str(folder / verdicts.SCENARIO))
+    peer = job.subject if job.subject in PEERS else ""
     began_s = time.monotonic()
 
     def say(text: str) -> None:
         print(f"  {time.monotonic() - began_s:6.1f} s  {text}", flush=True)
 
-    try:
-        engine.Engine(found, options.store, links, folder, say, peer).run()
-    except NotBiting as error:
-        print(f"  inconclusive: {error}", flush=True)
-        return EXIT[judge.UNKNOWN]
+    with leftovers.hold(folder):
+        try:
+            links = netns.NetnsLinks(engine.hosts(found))
+            recorder = Recorder(folder)
+            recorder.note("run", **engine.facts(found, job.scenario, job.store, links, peer, job.seed))  # type: ignore[arg-type]
+            recorder.close()
+            engine.Engine(found, job.store, links, folder, say, peer, seed=job.seed).run()
+        except NotBiting as error:
+            say(f"inconclusive: {error}")
+            return EXIT[judge.UNKNOWN]
+        except KeyboardInterrupt:
+            say("interrupted; everything is healed and stopped")
+            return runs.INTERRUPTED
     return 0
 
 
 def _compare(options: argparse.Namespace) -> int:
     """leaderd and the peers in one scenario, one after the other; exit 0 whatever the peers do, 1 if leaderd fails."""
+    subjects = [("leaderd", store) for store in KINDS] + [(name, peer.store) for name, peer in PEERS.items()]
+    jobs = [Job(options.scenario, store, subject) for subject, store in subjects]
+    listed = RunList(Path(options.out))
+    listed.out.mkdir(parents=True, exist_ok=True)
+    listed.begin(jobs)
+    options.jobs, options.fail_fast = 1, False
+    _carry_out(jobs, listed, options)
     rows, ours = [], []
-    for subject, store in [("leaderd", store) for store in KINDS] + [(name, peer.store) for name, peer in PEERS.items()]:
-        options.subject = subject
-        verdict, run = _run_and_read(options.scenario, store, options)
-        ours += [verdict] if subject == "leaderd" else []
+    for done in listed.done(since_last=True):
+        ours += [done.verdict] if done.job.subject == "leaderd" else []
+        if done.verdict == runs.BROKEN:
+            rows.append((done.job.subject, done.job.store, "broke off", "-"))
+            continue
+        run = judge.read(listed.out / done.folder)
         took_s = judge.failover_s(run)
         taken = f"{took_s:.1f} s" if took_s is not None else "never"
-        rows.append((subject, store, f"{judge.together_s(run) * 1000:.0f} ms", taken))
+        rows.append((done.job.subject, done.job.store, f"{judge.together_s(run) * 1000:.0f} ms", taken))
     headings = ("subject", "store", "two leaders for", "fail-over")
     print("\n".join(f"| {' | '.join(row)} |" for row in [headings, ("---",) * 4, *rows]))
-    return EXIT[judge.worst(ours)]
+    return _exit(ours)
 
 
 def _check(options: argparse.Namespace) -> int:
+    return EXIT[verdicts.judged(Path(options.folder), print)]
+
+
+def _report(options: argparse.Namespace) -> int:
     folder = Path(options.folder)
-    name = str(judge.read(folder).facts["scenario"])
-    return EXIT[_judged(folder, name)]
+    if (folder / history.FILE).exists():
+        verdicts.judged(folder, lambda line: None)
+        print(folder / "report.html")
+        return 0
+    if not summary.results(folder):
+        raise scenario.ScenarioError(f"{folder} is neither a run's folder nor one of judged runs: `run --out` makes them")
+    print(summary.write(folder))
+    return 0
 
 
-def _judged(folder: Path, name: str) -> str:
-    run, wanted = judge.read(folder), scenario.load(name)
-    checks = judge.judge(run, wanted)
-    verdict = judge.worst(check.verdict for check in checks)
-    for check in checks:
-        print(f"  {check.verdict:<8} {check.name:<18} {check.text}")
-    results = {
-        "verdict": verdict,
-        "checks": [{"name": c.name, "verdict": c.verdict, "text": c.text, "at_ns": c.at_ns} for c in checks],
-    }
-    (folder / "results.json").write_text(json.dumps(results, indent=2), encoding="utf-8")
-    found = picture(history.lines(folder))
-    print("\n".join(f"  {line}" for line in text.lanes(found)))
-    path = page.write(folder, run, wanted, checks, verdict)
-    print(f"{verdict}  {story(found)}\n      {path}", flush=True)
-    return verdict
+def _diff(options: argparse.Namespace) -> int:
+    worse, lines = verdicts.diff(Path(options.before), Path(options.after))
+    print("\n".join(lines))
+    return EXIT[judge.FAIL] if worse else 0
+
+
+def _clean(options: argparse.Namespace) -> int:
+    for path in leftovers.remove(Path(options.out)):
+        print(f"removed {path}")
+    return 0
+
+
+def _at_least_one(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of 1 or more")
+    return int(text)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="leaderd-chaos", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    listing = commands.add_parser("list", help="the catalogue")
-    listing.set_defaults(do=_list)
-    commands.add_parser("schema", help="the JSON schema of a scenario file").set_defaults(do=_schema)
-    commands.add_parser("doctor", help="what this machine can do").set_defaults(do=_doctor)
-    running = commands.add_parser("run", help="run a scenario, or all of them")
-    running.add_argument("scenario", nargs="?")
-    running.add_argument("--all", action="store_true")
+
+    def command(name: str, do: object, text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=text)
+        added.set_defaults(do=do)
+        return added
+
+    def out(added: argparse.ArgumentParser) -> None:
+        added.add_argument("--out", default=RUNS, help="where run folders are (default: %(default)s)")
+
+    command("list", _list, "the catalogue")
+    command("schema", _schema, "the JSON schema of a scenario file")
+    out(command("doctor", _doctor, "what this machine can do"))
+    running = command("run", _run, "run a scenario, or all of them")
+    running.add_argument("scenario", nargs="?", help="a name of the catalogue, or a path that ends in .yaml")
+    running.add_argument("--all", action="store_true", help="the whole catalogue")
     running.add_argument("--store", choices=KINDS, help="default: every store of the scenario")
-    running.add_argument("--out", default=RUNS, help="where run folders go (default: %(default)s)")
-    running.add_argument("--fail-fast", action="store_true")
+    running.add_argument("--substrate", choices=SUBSTRATES, default="netns", help="default: %(default)s")
     running.add_argument("--subject", choices=["leaderd", *PEERS], default="leaderd", help="default: %(default)s")
-    running.set_defaults(do=_run)
-    comparing = commands.add_parser("compare", help="leaderd and the tools used today, in one scenario")
+    running.add_argument("--seed", type=int, default=0, help="puts faults off by up to a third of the ttl; 0: not at all")
+    running.add_argument("--repeat", type=_at_least_one, default=1, metavar="N", help="N times, with seeds SEED, SEED+1, ...")
+    running.add_argument("--var", action="append", default=[], metavar="NAME=VALUE", help="another value in the topology")
+    running.add_argument("--jobs", type=_at_least_one, default=1, metavar="N", help="so many runs at a time (default: 1)")
+    running.add_argument("--dry-run", action="store_true", help="say what would be done")
+    running.add_argument("--fail-fast", action="store_true", help="begin none after one that did not pass")
+    running.add_argument("--resume", action="store_true", help="only what has no verdict in --out yet; alone: the last list")
+    out(running)
+    comparing = command("compare", _compare, "leaderd and the tools used today, in one scenario")
     comparing.add_argument("scenario")
-    comparing.add_argument("--out", default=RUNS, help="where run folders go (default: %(default)s)")
-    comparing.set_defaults(do=_compare)
+    out(comparing)
     inside = commands.add_parser("inside")
-    inside.add_argument("scenario")
-    inside.add_argument("--store", required=True)
-    inside.add_argument("--folder", required=True)
-    inside.add_argument("--subject", default="leaderd")
+    inside.add_argument("folder")
     inside.set_defaults(do=_inside)
-    checking = commands.add_parser("check", help="judge a run again by its history")
-    checking.add_argument("folder")
-    checking.set_defaults(do=_check)
+    command("check", _check, "judge a run again by its history").add_argument("folder")
+    command("report", _report, "write the report of a run, or the index over a folder of runs").add_argument("folder")
+    differing = command("diff", _diff, "two runs side by side; exit 1 if a check is worse in the second")
+    differing.add_argument("before")
+    differing.add_argument("after")
+    out(command("clean", _clean, "remove what killed runs left behind"))
     return parser

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import platform
+import random
 import shutil
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from chaos import stores
+from chaos import leftovers, stores
 from chaos.bed import Bed
 from chaos.faults import Injection
 from chaos.history import Recorder
+from chaos.leftovers import SOCKETS_PREFIX
 from chaos.operator import operator_for
 from chaos.pods import PREFIX, Plan, Pod
 from chaos.scenario import AwaitLeader, AwaitNobody, Heal, Hold, Inject, Scenario, Step, seconds
 from chaos.subjects import PEERS
 from chaos.substrates import Links
 from chaos.workload.resource import Resource
+from leaderd.config.durations import parse_duration
 from testbed.process import WaitTimeout, wait_until
 
 ELECTION = "jobs"
@@ -27,12 +31,19 @@ Say = Callable[[str], None]
 
 
 class Engine:
-    """One run. `say` gets a line of progress for each step."""
+    """One run. `say` gets a line of progress for each step.
 
-    def __init__(self, scenario: Scenario, store: str, links: Links, folder: Path, say: Say, peer: str = "") -> None:
+    A `seed` other than 0 puts each fault off by up to a third of the ttl, so that it meets the renewals at another instant.
+    """
+
+    def __init__(
+        self, scenario: Scenario, store: str, links: Links, folder: Path, say: Say, peer: str = "", *, seed: int = 0
+    ) -> None:
         self._scenario = scenario
         self._folder = folder
-        self._sockets = Path(tempfile.mkdtemp(prefix="leaderd-chaos-"))
+        self._chance = random.Random(seed) if seed else None
+        self._sockets = Path(tempfile.mkdtemp(prefix=SOCKETS_PREFIX))
+        self._in_use = leftovers.hold(self._sockets)
         self._peer = peer
         self._say = say
         self._recorder = Recorder(folder)
@@ -44,6 +55,7 @@ class Engine:
         self._bed = Bed(store, cluster, links, self._recorder, self._ttl_s, operator_for(cluster, PREFIX, ELECTION))
         self._in_force: dict[str, Injection] = {}
         self._led_before: str | None = None
+        self._done = False
 
     def run(self) -> None:
         """From nothing to nothing. Raises `NotBiting` and what the parts raise; a wait in vain is only written down."""
@@ -52,22 +64,33 @@ class Engine:
         ]
         try:
             with self._bed.cluster:
-                self._say(f"store up: {self._bed.store}, {self._bed.cluster.nodes} nodes")
-                self._start_pods()
-                for step in self._scenario.method:
-                    self._carry_out(step)
-                self._heal("")
-                self._recover()
+                try:
+                    self._say(f"store up: {self._bed.store}, {self._bed.cluster.nodes} nodes")
+                    self._start_pods()
+                    for step in self._scenario.method:
+                        self._carry_out(step)
+                    self._heal("")
+                    self._recover()
+                    self._done = True
+                finally:
+                    self._leave()
         finally:
-            for injection in self._in_force.values():
-                injection.heal()
-            for pod in self._bed.pods:
-                pod.stop()
             for resource in resources:
                 resource.close()
             shutil.rmtree(self._sockets, ignore_errors=True)
-            self._recorder.note("end")
+            self._in_use.close()
+            self._recorder.note("end" if self._done else "broken-off")
             self._recorder.close()
+
+    def _leave(self) -> None:
+        """Heal what is in force and stop the pods, whatever happened before."""
+        for name in list(self._in_force):
+            try:
+                self._heal(name)
+            except (OSError, RuntimeError, ValueError, WaitTimeout) as error:
+                self._say(f"not healed: {error}; it ends with the namespaces")
+        for pod in self._bed.pods:
+            pod.stop()
 
     def _start_pods(self) -> None:
         bed, topology = self._bed, self._scenario.topology
@@ -112,6 +135,8 @@ class Engine:
                 self._await_nobody(self._seconds(step.within))
 
     def _inject(self, step: Inject) -> None:
+        if self._chance is not None:
+            self._hold(round(self._chance.uniform(0.0, self._ttl_s / 3), 3))
         leader = self._bed.leader()
         if leader is not None:
             self._led_before = leader.name
@@ -189,7 +214,7 @@ def hosts(scenario: Scenario) -> list[str]:
     return [f"s{n}" for n in range(1, topology.store_nodes + 1)] + [f"c{n}" for n in range(1, topology.candidates + 1)]
 
 
-def facts(scenario: Scenario, name: str, store: str, links: Links, peer: str = "") -> dict[str, object]:
+def facts(scenario: Scenario, name: str, store: str, links: Links, peer: str = "", seed: int = 0) -> dict[str, object]:
     """What the history says about the run at its beginning."""
     ttl_s = stores.ttl_s(store, scenario.topology.ttl)
     bound_s = stores.bound_s(store, ttl_s, disturbs_store(scenario))
@@ -201,4 +226,8 @@ def facts(scenario: Scenario, name: str, store: str, links: Links, peer: str = "
         "ttl_s": ttl_s,
         "bound_s": bound_s,
         "subject": peer or "leaderd",
+        "seed": seed,
+        "promise_s": parse_duration(PROMISE),
+        "began_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "kernel": platform.release(),
     }

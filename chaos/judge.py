@@ -137,11 +137,6 @@ def _logs(run: Run) -> Check:
     )
 
 
-def _overlap(run: Run) -> Check:
-    fine = f"{len(run.claims)} promises, none of two holders share an instant{_gap(run)}"
-    return _broken("no-overlap", overlaps(without(run.claims, _by_hand(run))), fine)
-
-
 def _by_hand(run: Run) -> list[Claim]:
     """What an operator took away: whoever led then is excused for the second within which it has to notice (I10)."""
     taken = []
@@ -172,6 +167,20 @@ def failover_s(run: Run) -> float | None:
     fault_s = run.faults[0]["at_ns"] / 1e9
     before = {claim.holder for claim in run.claims if claim.start_s < fault_s}
     return min((claim.start_s - fault_s for claim in run.claims if claim.holder not in before), default=None)
+
+
+def figures(run: Run) -> dict[str, float | int | bool | None]:
+    """What a table over many runs is made of; None where the run has no such figure."""
+    gaps, took_s = gaps_s(run), failover_s(run)
+    return {
+        "claims": len(run.claims),
+        "terms": len(_tokens(run)),
+        "fenced_writes": len(run.writes),
+        "together_ms": round(together_s(run) * 1000, 1),
+        "failover_s": None if took_s is None else round(took_s, 2),
+        "smallest_gap_ms": round(min(gaps) * 1000, 1) if gaps else None,
+        "by_hand": any(bool(fault.get("breaks_promises")) for fault in run.faults),
+    }
 
 
 def _together(run: Run) -> Check:

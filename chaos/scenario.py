@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -29,7 +30,7 @@ class Topology(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     store_nodes: Literal[1, 3] = 3
     candidates: Annotated[int, msgspec.Meta(ge=1, le=20)] = 3
-    ttl: str = "3s"
+    ttl: Annotated[str, msgspec.Meta(pattern=r"^[0-9]+(\.[0-9]+)?(ms|s|m)$")] = "3s"
     attach: Literal["all", "one"] = "all"
     first: Literal["any", "store-leader", "store-follower"] = "any"
     via: Literal["", "proxy"] = ""
@@ -95,15 +96,38 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whether it belongs to the small set that runs at every change."""
 
 
-def load(name: str) -> Scenario:
-    """The scenario of the catalogue with that name, or the file at that path. Raises `ScenarioError`."""
+def load(name: str, variables: Sequence[str] = ()) -> Scenario:
+    """The scenario of the catalogue with that name, or the file at that path, with `NAME=VALUE` for other values in its topology.
+    Raises `ScenarioError`.
+    """
     path = Path(name) if name.endswith((".yaml", ".yml")) else FOLDER / f"{name}.yaml"
     try:
-        return msgspec.convert(yaml.safe_load(path.read_text(encoding="utf-8")), Scenario)
+        found = msgspec.convert(yaml.safe_load(path.read_text(encoding="utf-8")), Scenario)
     except FileNotFoundError:
         raise ScenarioError(f"no scenario {name}: `leaderd-chaos list` names them, or give a path that ends in .yaml") from None
-    except (yaml.YAMLError, msgspec.ValidationError) as error:
+    except (yaml.YAMLError, msgspec.ValidationError, UnicodeDecodeError) as error:
         raise ScenarioError(f"{path}: {error}") from None
+    return _varied(found, variables) if variables else found
+
+
+def _varied(found: Scenario, variables: Sequence[str]) -> Scenario:
+    topology = msgspec.to_builtins(found.topology)
+    for each in variables:
+        name, equals, value = each.partition("=")
+        if not equals or name not in topology:
+            raise ScenarioError(f"--var {each}: write NAME=VALUE, where NAME is one of {', '.join(topology)}")
+        topology[name] = int(value) if value.isdigit() else value
+    try:
+        changed = msgspec.convert(topology, Topology)
+    except msgspec.ValidationError as error:
+        raise ScenarioError(f"--var {' '.join(variables)}: {error}") from None
+    return msgspec.structs.replace(found, topology=changed)
+
+
+def text(found: Scenario) -> str:
+    """The scenario as a file that `load` reads."""
+    facts = {name: value for name, value in msgspec.to_builtins(found).items() if value not in ({}, None)}
+    return yaml.safe_dump(facts, sort_keys=False, allow_unicode=True, width=120)
 
 
 def names() -> list[str]:

@@ -1,0 +1,50 @@
+"""What a run that was killed leaves behind: a folder with sockets, and a run folder without a verdict.
+
+Faults leave nothing: they live in namespaces that the kernel removes. A run holds a lock on what it uses, so what is locked stays.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+import tempfile
+from pathlib import Path
+from typing import IO
+
+SOCKETS_PREFIX = "leaderd-chaos-"
+RESULTS = "results.json"
+_LOCK = ".in-use"
+
+
+def hold(folder: Path) -> IO[str]:
+    """Mark a folder as in use until what is returned is closed, or our process ends."""
+    file = (folder / _LOCK).open("w", encoding="utf-8")
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return file
+
+
+def find(out: Path) -> list[Path]:
+    """What killed runs left in the place for temporary files and in the output folder, and nobody uses."""
+    found = [path for path in sorted(Path(tempfile.gettempdir()).glob(f"{SOCKETS_PREFIX}*")) if (path / _LOCK).exists()]
+    found += [path.parent for path in sorted(out.glob("*/job.json")) if not (path.parent / RESULTS).exists()]
+    return [path for path in found if not _in_use(path)]
+
+
+def remove(out: Path) -> list[Path]:
+    """Remove it; returns what that was."""
+    gone = find(out)
+    for path in gone:
+        shutil.rmtree(path)
+    return gone
+
+
+def _in_use(folder: Path) -> bool:
+    lock = folder / _LOCK
+    if not lock.exists():
+        return False
+    with lock.open(encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
