@@ -1,8 +1,8 @@
 """A hook: put the label leaderd/ELECTION=leader on this pod when it starts to lead, take it off when it has stopped.
 
 A hint for people and selectors, never a permission: it lags, and stays on the pod whose daemon was killed until that is back. Runs
-in leaderd's own container with the standard library alone. Exit 0 done, 1 the API refused, 2 it could not be reached in time, 3 it was
-called outside of a pod or not as a hook.
+in leaderd's own container with the standard library alone.
+Exit 0 done, 1 the API refused, 2 it could not be reached in time, 3 it was called outside of a pod or not as a hook.
 """
 
 import http.client
