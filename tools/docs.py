@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from leaderd.config.keys import KEYS, OTHER_ENV
+from tools.reference import endpoints_page, metrics_page, reasons_page, timings_page
 
 DOCS = Path(__file__).parent.parent / "docs"
 
@@ -48,7 +49,13 @@ def configuration() -> str:
     return _CONFIGURATION.format(rows="\n".join(rows), others=others)
 
 
-GENERATED = {"configuration.md": configuration}
+GENERATED = {
+    "configuration.md": configuration,
+    "endpoints.md": endpoints_page,
+    "metrics.md": metrics_page,
+    "reasons.md": reasons_page,
+    "timings.md": timings_page,
+}
 
 
 def main() -> None:
