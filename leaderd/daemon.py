@@ -44,6 +44,7 @@ from leaderd.transitions import TransitionLog
 
 if TYPE_CHECKING:
     from leaderd.surfaces.grpc import GrpcSurface
+    from leaderd.tracing import Tracing
 
 Reload = Callable[[], Config | list[ConfigProblem]]
 
@@ -93,7 +94,9 @@ class Daemon:
         self._hooks = Hooks(hooks, hook_bound_s(config.timing.ttl_s), _say)
         self._journal = Journal(self._clock.wall_s)
         recording = (self._make_recorder(),) if self._store.keeps_records else ()
-        observing = (transitions, metrics, self._journal, *recording, *((self._hooks,) if config.hooks else ()))
+        self._tracing = self._make_tracing()
+        watching = (*((self._hooks,) if config.hooks else ()), *(() if self._tracing is None else (self._tracing,)))
+        observing = (transitions, metrics, self._journal, *recording, *watching)
         observers = (Afterwards(observing, lambda error: self._runner.crash(error)),)
         self._runner = Runner(self._core, self._store, self._board, self._clock, self._timer.arm, self._on_crash, observers)
         self._actions = Actions(
@@ -142,6 +145,8 @@ class Daemon:
             if self._grpc is not None:
                 await self._grpc.stop()
             await self._surfaces.stop()
+            if self._tracing is not None:
+                await self._tracing.aclose()
         _LOG.info("stopped")
         return self._exit_code
 
@@ -190,6 +195,13 @@ class Daemon:
             tick_s=self._config.timing.ttl_s / 3,
             directory=self._config.runtime_dir,
         )
+
+    def _make_tracing(self) -> Tracing | None:
+        if self._config.tracing.export == "off":
+            return None
+        from leaderd.tracing import Tracing  # here: who does not want it has none of it in memory
+
+        return Tracing(self._clock, self._identity.instance, self._identity.incarnation, self._store.kind, _say)
 
     def _make_recorder(self) -> Recorder:
         def later(seconds: float, call: Callable[[], None]) -> None:

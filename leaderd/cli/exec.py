@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 
 from leaderd.cli.options import client_parser, election, seconds
@@ -52,8 +53,20 @@ def _run(options: argparse.Namespace) -> int:
         grace_s=options.grace,
         restart=options.restart,
         freeze_on_doubt=options.freeze_on_doubt,
+        on_run=_record if os.environ.get("LEADERD_TRACING") == "otlp" else None,
     )
     return run(wish)
+
+
+def _record(began_s: float, election: str, token: int | None, code: int | None) -> None:
+    # Imported when the command is over: nothing of it may delay its start, or run threads while we fork.
+    from leaderd.clock import BootClock
+
+    try:
+        from leaderd.tracing import record_exec
+    except ImportError:  # without leaderd[otel]; the daemon has refused the same setting, if it has it
+        return
+    record_exec(BootClock(1.0), began_s, election, token, code)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -209,6 +209,14 @@ KEYS: tuple[Key, ...] = (
         choices=("debug", "info", "warning", "error"),
     ),
     Key(
+        "tracing.export",
+        "LEADERD_TRACING",
+        Kind.CHOICE,
+        "off",
+        "OpenTelemetry spans over OTLP/HTTP (leaderd[otel]), to where the standard OTEL_EXPORTER_OTLP_* variables say",
+        choices=("off", "otlp"),
+    ),
+    Key(
         "http.hosts",
         "LEADERD_HTTP_HOSTS",
         Kind.HOSTS,

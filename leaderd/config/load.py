@@ -23,6 +23,7 @@ from leaderd.config.model import (
     Operators,
     SocketListener,
     StoreConfig,
+    TracingConfig,
 )
 from leaderd.config.paths import GRPC_SOCKET_NAME, SOCKET_NAME, default_store_dir, runtime_dir
 from leaderd.config.problems import ConfigProblem
@@ -79,6 +80,7 @@ class _Loader:
         elections = self._elections()
         listen = self._listen()
         hooks = self._hooks()
+        tracing = self._tracing()
         if self._problems or instance is None or store is None:
             return _unique(self._problems)
         return Config(
@@ -91,6 +93,7 @@ class _Loader:
             http=HttpConfig(tuple(self._many("http.hosts", str))),
             operators=Operators(tuple(self._many("operators.uids", int))),
             runtime_dir=Path(runtime_dir(self._environ)).absolute(),
+            tracing=tracing,
             hooks=hooks,
             warnings=tuple(self._warnings),
             shown=self._shown(instance, store, timing, listen),
@@ -230,6 +233,12 @@ class _Loader:
                 self._refuse(path, rule, remedy)
         return found
 
+    def _tracing(self) -> TracingConfig:
+        export = self._one("tracing.export", str) or "off"
+        if export == "otlp" and not _has_opentelemetry():
+            self._refuse("tracing.export", "the packages for OpenTelemetry are not installed", "pip install 'leaderd[otel]'")
+        return TracingConfig(export)
+
     def _listen(self) -> Listen:
         http = self._listener("listen.http", HostPort("127.0.0.1", 4040))
         ops = self._listener("listen.ops", HostPort("0.0.0.0", 4041))
@@ -285,6 +294,14 @@ class _Loader:
                 text = ", ".join(str(value) for value in self._values[key.path]) or "none"
             lines[key.path] = (text, setting.origin if setting else DEFAULT_ORIGIN)
         return lines
+
+
+def _has_opentelemetry() -> bool:
+    try:
+        names = ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http")
+        return all(importlib.util.find_spec(name) is not None for name in names)
+    except ImportError:  # a parent of what is looked for is missing
+        return False
 
 
 def _unique(problems: list[ConfigProblem]) -> list[ConfigProblem]:

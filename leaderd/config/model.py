@@ -88,6 +88,13 @@ class LogConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class TracingConfig:
+    """`export`: `off`, or `otlp` for OpenTelemetry spans over OTLP/HTTP."""
+
+    export: str = "off"
+
+
+@dataclass(frozen=True, slots=True)
 class HttpConfig:
     """`hosts`: names allowed in the Host header besides loopback names and own addresses, lower case, without port."""
 
@@ -114,6 +121,7 @@ class Config:
     http: HttpConfig
     operators: Operators
     runtime_dir: Path
+    tracing: TracingConfig = TracingConfig()
     hooks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """What to call `on_acquire`, `on_lose`, `on_change`: a command's words, or one loopback address (see `leaderd.hooks`)."""
     warnings: tuple[str, ...] = ()

@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from leaderd.cli.daemon_client import Unreachable, now_s
@@ -44,13 +45,19 @@ class Wish:
     grace_s: float | None = None
     restart: bool = False
     freeze_on_doubt: bool = False
+    on_run: Callable[[float, str, int | None, int | None], None] | None = None
+    """Told of each run when all of it is dead and its promise given back: when it began, election, token, exit code."""
 
 
 def run(wish: Wish) -> int:
     """Run the command while leading; returns the exit code. Raises `Fatal`."""
     kernel.adopt_orphans()  # should the keeper be killed, what it kept becomes ours to kill
     while True:
-        code = _Run(wish, _wait_until_leading(wish)).run()
+        standing = _wait_until_leading(wish)
+        began_s = now_s()
+        code = _Run(wish, standing).run()
+        if wish.on_run is not None:
+            wish.on_run(began_s, standing.election, standing.token, code)
         if code is None:  # lost between two questions
             if wish.wait_s == 0:
                 raise Fatal("not leader for long enough, skipped", EXIT_NOT_LEADER)

@@ -63,7 +63,8 @@ EXTRAS = {
     "zookeeper": "import leaderd.stores.zookeeper",
     "etcd": "import leaderd.stores.etcd",
     "grpc": "import leaderd.surfaces.grpc",
-    "all": "import leaderd.stores.zookeeper, leaderd.stores.etcd, leaderd.surfaces.grpc",
+    "otel": "import leaderd.tracing",
+    "all": "import leaderd.stores.zookeeper, leaderd.stores.etcd, leaderd.surfaces.grpc, leaderd.tracing",
 }
 
 
