@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 import yaml
 
+from tools.reference import planned
 from tools.site_hooks import on_page_markdown
 
 ROOT = Path(__file__).parent.parent.parent
@@ -57,6 +60,31 @@ def test_a_broken_link_and_a_broken_anchor_are_found(tmp_path: Path) -> None:
         "# A page\n\n[a](gone.md) [b](#a-page) [c](#elsewhere) `[d](code.md)`\n\n```\n[e](code.md)\n```\n", encoding="utf-8"
     )
     assert broken(page) == ["gone.md: no such file", "#elsewhere: no heading #elsewhere in page.md"]
+
+
+PICTURES = sorted((DOCS / "img").glob("*.svg"))
+
+
+@pytest.mark.parametrize("picture", PICTURES, ids=lambda picture: picture.stem)
+def test_a_picture_is_shown_described_and_readable_in_the_dark(picture: Path) -> None:
+    svg = ElementTree.parse(picture).getroot()
+    text = picture.read_text(encoding="utf-8")
+    assert svg.tag == "{http://www.w3.org/2000/svg}svg"
+    assert svg[0].text
+    assert svg[1].text
+    light, _, dark = text.partition("@media (prefers-color-scheme: dark)")
+    used = {name for found in re.findall(r'class="([\w ]+)"', text) for name in found.split()} - {"name"}
+    for name in used:
+        assert f".{name} {{" in light
+        assert f".{name} {{" in dark
+    assert any(f"img/{picture.name})" in prose(page) for page in PAGES)
+
+
+def test_the_picture_of_the_deadline_has_the_numbers_of_the_plan() -> None:
+    facts = json.loads(planned("etcd", "10s", "-o", "json")[1])
+    text = (DOCS / "img" / "deadline.svg").read_text(encoding="utf-8")
+    assert f">{facts['detection_s']:.2f} s<" in text
+    assert f">nobody leads: {facts['leaderless_s']:.2f} s<" in text
 
 
 def test_the_map_and_the_site_know_every_page() -> None:
