@@ -63,22 +63,26 @@ def ledger() -> list[dict]:
         connection.close()
 
 
-def network(one: dict) -> tuple[str, list[str]]:
-    """Its network, and the names it has there."""
-    name, facts = next(iter(engine("GET", f"/containers/{one['Id']}/json")["NetworkSettings"]["Networks"].items()))
-    return name, facts["Aliases"] or []
+def network(one: dict) -> tuple[str, str, list[str]]:
+    """Who owns its network (itself, or the container whose it shares), the network, and the names there."""
+    facts = engine("GET", f"/containers/{one['Id']}/json")
+    mode = facts["HostConfig"]["NetworkMode"]
+    if mode.startswith("container:"):
+        return network({"Id": mode.removeprefix("container:")})
+    name, place = next(iter(facts["NetworkSettings"]["Networks"].items()))
+    return one["Id"], name, place["Aliases"] or []
 
 
 def fault(kind: str, one: dict) -> None:
     """Do it, hold it, and mend it, whatever happens meanwhile."""
     where = f"/containers/{one['Id']}"
     if kind == "disconnect":
-        name, aliases = network(one)
+        owner, name, aliases = network(one)
         steps = (
-            (f"/networks/{name}/disconnect", {"Container": one["Id"], "Force": True}),
+            (f"/networks/{name}/disconnect", {"Container": owner, "Force": True}),
             (
                 f"/networks/{name}/connect",
-                {"Container": one["Id"], "EndpointConfig": {"Aliases": aliases}},
+                {"Container": owner, "EndpointConfig": {"Aliases": aliases}},
             ),
         )
     else:
