@@ -107,6 +107,8 @@ class Metrics(Collector):
         seen = [at_s for at_s in (snapshot.last_confirmed_s, self._last_answer_s()) if at_s is not None]
         last_seen_s = max(seen) + to_wall_s if seen else 0.0
         yield _gauge("leaderd_store_last_seen_timestamp_seconds", "When the store last answered, 0 if never.", last_seen_s)
+        text = "The ttl of the session, as the store granted it; 0 while there is none."
+        yield _gauge("leaderd_session_ttl_seconds", text, snapshot.session_ttl_s or 0.0)
         jumps = CounterMetricFamily("leaderd_clock_jumps", "Steps between wall clock and boot clock (VM pause, clock set).")
         jumps.add_metric([], instant.jumps)
         yield jumps

@@ -31,6 +31,7 @@ CONTRACT = {
     "leaderd_store_last_seen_timestamp_seconds": ("gauge", set()),
     "leaderd_renew_duration_seconds": ("histogram", set()),
     "leaderd_renew_margin_seconds": ("gauge", set()),
+    "leaderd_session_ttl_seconds": ("gauge", set()),
     "leaderd_loop_stall_seconds": ("gauge", set()),
     "leaderd_clock_jumps_total": ("counter", set()),
     "leaderd_api_requests_total": ("counter", {"route", "code", "listener"}),
@@ -55,6 +56,7 @@ async def test_every_name_of_the_contract_is_there_from_the_start(tmp_path: Path
         following(resting=State.STARTING, reason=Reason.STARTING, leader=None, led=False, contenders=()),
         connected=False,
         last_confirmed_s=None,
+        session_ttl_s=None,
     )
     async with surfaces(tmp_path, start) as rig:
         families = {}
@@ -100,6 +102,13 @@ async def test_a_clock_jump_is_counted_and_no_term_shown(leader: Rig) -> None:
     assert value(found, "leaderd_clock_jumps_total") == 1.0
     assert value(found, "leaderd_is_leader", election="daily-report") == 0.0
     assert value(found, "leaderd_state", election="daily-report", state="unknown") == 1.0
+
+
+async def test_the_ttl_is_what_the_store_granted(tmp_path: Path) -> None:
+    async with surfaces(tmp_path, snapshot(following(), session_ttl_s=6.5)) as rig:
+        assert value(await scrape(rig), "leaderd_session_ttl_seconds") == 6.5
+        rig.board.publish(snapshot(following(index=18), session_ttl_s=None, session_live=False))
+        assert value(await scrape(rig), "leaderd_session_ttl_seconds") == 0.0
 
 
 async def test_exactly_one_state_is_1(two: Rig) -> None:
