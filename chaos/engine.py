@@ -10,13 +10,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from chaos import leftovers, stores
+from chaos import history, leftovers, stores
 from chaos.bed import Bed
 from chaos.faults import Injection
 from chaos.history import Recorder
 from chaos.leftovers import SOCKETS_PREFIX
 from chaos.operator import operator_for
-from chaos.pods import PREFIX, Plan, Pod
+from chaos.pods import JOURNAL, PREFIX, Plan, Pod
 from chaos.scenario import AwaitLeader, AwaitNobody, Heal, Hold, Inject, Scenario, Step, seconds
 from chaos.subjects import PEERS
 from chaos.substrates import Links
@@ -90,7 +90,12 @@ class Engine:
             except (OSError, RuntimeError, ValueError, WaitTimeout) as error:
                 self._say(f"not healed: {error}; it ends with the namespaces")
         for pod in self._bed.pods:
+            pod.probe.stop()  # all of them first: the hand-overs of the end are not part of the run
+        for pod in self._bed.pods:
             pod.stop()
+            for line in _journal(pod):
+                at_ns = line.pop("at_ns")
+                self._recorder.note("promise", at_ns, instance=pod.name, **line)
 
     def _start_pods(self) -> None:
         bed, topology = self._bed, self._scenario.topology
@@ -227,7 +232,13 @@ def facts(scenario: Scenario, name: str, store: str, links: Links, peer: str = "
         "bound_s": bound_s,
         "subject": peer or "leaderd",
         "seed": seed,
+        "journals": not peer,
         "promise_s": parse_duration(PROMISE),
         "began_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "kernel": platform.release(),
     }
+
+
+def _journal(pod: Pod) -> list[history.Line]:
+    """What a pod's daemon wrote down of its promises; a peer writes nothing."""
+    return [] if pod.plan.peer else list(history.lines(pod.folder, JOURNAL))

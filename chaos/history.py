@@ -2,8 +2,8 @@
 
 `kind` tells what a line is: `run` (what was run, with which settings), `poll` (one answer of one instance: asked, answered,
 token, promised until), `fault` and `heal` (what, to whom, what the probe saw), `process` (a daemon started, killed, signalled),
-`write` (what a resource took or refused), `step`, `end`. Whoever judges reads these lines and nothing else, so that a run can
-be judged again, anywhere.
+`write` (what a resource took or refused), `promise` (of a daemon's own journal, collected when it has ended), `step`, `end`.
+Whoever judges reads these lines and nothing else, so that a run can be judged again, anywhere.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ class Recorder:
             self._file.close()
 
 
-def lines(folder: Path) -> Iterator[Line]:
+def lines(folder: Path, name: str = FILE) -> Iterator[Line]:
     """The lines of a run, in order of their writing. A last line cut off by a crash is left out."""
-    with (folder / FILE).open(encoding="utf-8") as file:
+    with (folder / name).open(encoding="utf-8") as file:
         for text in file:
             if text.endswith("\n"):
                 yield json.loads(text)

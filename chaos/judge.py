@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from itertools import combinations, pairwise
+from itertools import combinations
 from pathlib import Path
 
+from chaos.checkers import promises
 from chaos.checkers.fence import Write, stale_writes
-from chaos.checkers.history import Claim, Finding, merged, without
+from chaos.checkers.history import Claim, Finding, Window, merged, without
+from chaos.checkers.honest import Answer, dishonest
+from chaos.checkers.liveness import leaderless
 from chaos.checkers.overlap import overlaps
 from chaos.checkers.tokens import token_faults
 from chaos.history import Line, lines
@@ -46,6 +49,9 @@ class Run:
     errors: list[Line] = field(default_factory=list)
     """What the daemons' logs call errors."""
     healed_s: float | None = None
+    answers: list[Answer] = field(default_factory=list)
+    promises: list[Claim] = field(default_factory=list)
+    """By the daemons' own journals: everything that was promised to anybody."""
     ended: bool = False
     last_yes: dict[str, Claim] = field(default_factory=dict)
     """By instance that promises nothing: what its answers enclose so far."""
@@ -73,13 +79,18 @@ def _take(run: Run, line: Line) -> None:
     match line["kind"]:
         case "poll" if run.subject != "leaderd":
             _take_unpromised(run, line)
-        case "poll" if line.get("leader"):
+        case "poll" if "got_ns" in line:
+            run.answers.append(_answer(line))
+            if not line["leader"]:
+                return
             claim = Claim("jobs", line["instance"], line["token"], line["got_ns"] / 1e9, line["until_ns"] / 1e9)
             # An answer whose promise had lapsed before it arrived still was a yes at some instant after the question.
             run.claims.append(claim if claim.end_s >= claim.start_s else claim._replace(start_s=claim.end_s))
         case "write":
             write = Write(at_s, "jobs", line["app"], line["token"], line["accepted"])
             (run.writes if line["resource"] == "fenced" else run.unfenced).append(write)
+        case "promise" if line["election"] == "jobs":
+            run.promises.append(Claim("jobs", line["instance"], line["token"], at_s, line["until_ns"] / 1e9))
         case "fault":
             run.faults.append(line)
         case "bites":
@@ -94,6 +105,13 @@ def _take(run: Run, line: Line) -> None:
             run.ended = True
         case _:
             pass
+
+
+def _answer(line: Line) -> Answer:
+    token, until_ns = line.get("token"), line.get("until_ns")
+    until_s = None if until_ns is None else until_ns / 1e9
+    state = str(line.get("state") or "")
+    return Answer(line["instance"], line["at_ns"] / 1e9, line["got_ns"] / 1e9, bool(line["leader"]), state, token, until_s)
 
 
 def _take_unpromised(run: Run, line: Line) -> None:
@@ -117,15 +135,33 @@ def judge(run: Run, scenario: Scenario) -> list[Check]:
             overlaps(without(run.claims, _by_hand(run))),
             f"{len(run.claims)} promises, none of two holders share an instant{_gap(run)}",
         ),
+        *_promised(run),
         _broken("tokens-increase", token_faults(run.claims), f"tokens {', '.join(str(t) for t in _tokens(run)) or 'none'}"),
         _broken("no-stale-write", stale_writes(run.writes), f"{len(run.writes)} fenced writes in order of their tokens"),
+        _broken(
+            "answers-honest",
+            dishonest(run.answers, float(run.facts.get("promise_s") or run.facts["ttl_s"])),
+            f"{len(run.answers)} answers agree with their own state, token and promise",
+        ),
         *_moves(run, scenario),
-        _failover(run),
+        _failover(run, scenario),
         _recovers(run, scenario),
         *_control(run, scenario),
         _logs(run),
         _shown(run),
     ]
+
+
+def _promised(run: Run) -> list[Check]:
+    """By the daemons' journals, where the run has them: as exact as `no-overlap`, and with what nobody polled."""
+    if not run.facts.get("journals"):
+        return []
+    if run.claims and not run.promises:
+        return [Check("promises-kept", UNKNOWN, "the daemons' journals hold no promise")]
+    everything = without(merged([*run.promises, *run.claims]), _by_hand(run))
+    findings = [*overlaps(everything), *promises.unkept(run.answers, run.promises)]
+    fine = f"{len(run.promises)} promises in the daemons' journals; all had lapsed before the next claim, and cover every yes"
+    return [_broken("promises-kept", findings, fine)]
 
 
 def _logs(run: Run) -> Check:
@@ -171,9 +207,10 @@ def failover_s(run: Run) -> float | None:
 
 def figures(run: Run) -> dict[str, float | int | bool | None]:
     """What a table over many runs is made of; None where the run has no such figure."""
-    gaps, took_s = gaps_s(run), failover_s(run)
+    gaps, took_s = promises.gaps_s([*run.claims, *run.promises]), failover_s(run)
     return {
         "claims": len(run.claims),
+        "promises": len(run.promises),
         "terms": len(_tokens(run)),
         "fenced_writes": len(run.writes),
         "together_ms": round(together_s(run) * 1000, 1),
@@ -208,18 +245,12 @@ def _tokens(run: Run) -> list[int]:
 
 
 def gaps_s(run: Run) -> list[float]:
-    """From the end of the last promise of each term to the first claim of the next; negative is an overlap."""
-    ends: dict[int, float] = {}
-    starts: dict[int, float] = {}
-    for claim in run.claims:
-        ends[claim.token] = max(ends.get(claim.token, claim.end_s), claim.end_s)
-        starts[claim.token] = min(starts.get(claim.token, claim.start_s), claim.start_s)
-    order = sorted(starts, key=lambda token: starts[token])
-    return [starts[after] - ends[before] for before, after in pairwise(order)]
+    """From the end of the last promise of each term to the first claim of the next, by what was answered."""
+    return promises.gaps_s(run.claims)
 
 
 def _gap(run: Run) -> str:
-    gaps = gaps_s(run)
+    gaps = promises.gaps_s([*run.claims, *run.promises])
     return f"; smallest gap between an old promise and a new claim {min(gaps) * 1000:.1f} ms" if gaps else ""
 
 
@@ -234,14 +265,24 @@ def _moves(run: Run, scenario: Scenario) -> list[Check]:
     return [Check("no-needless-move", word, f"{moves} new terms, expected {expected}")]
 
 
-def _failover(run: Run) -> Check:
+def _failover(run: Run, scenario: Scenario) -> Check:
     bound_s = float(run.facts["bound_s"])
     if run.missed:
         text = "; ".join(str(line["text"]) for line in run.missed)
         return Check("failover-within", FAIL, text, tuple(int(line["at_ns"]) for line in run.missed))
+    late = _late(run, bound_s) if scenario.expect.moves else []
+    if late:
+        return _broken("failover-within", late, "")
     gaps = gaps_s(run)
     longest = f"the longest time without a leader was {max(gaps):.2f} s" if gaps else "nobody had to take over"
     return Check("failover-within", PASS, f"{longest}, the bound is {bound_s:g} s from the fault")
+
+
+def _late(run: Run, bound_s: float) -> list[Finding]:
+    """Where the leader is lost and the store is not: longer without a claim than the bound, from the first fault to the healing."""
+    if not run.faults or run.healed_s is None:
+        return []
+    return leaderless(run.claims, ["jobs"], [Window(run.faults[0]["at_ns"] / 1e9, run.healed_s)], bound_s)
 
 
 def _recovers(run: Run, scenario: Scenario) -> Check:

@@ -17,6 +17,7 @@ from chaos.subjects import PEERS
 from testbed.process import Process, StartError, wait_until
 
 APP = Path(__file__).with_name("workload") / "app.py"
+JOURNAL = "promises.ndjson"
 PREFIX = "chaos"
 """The path of the daemons in the store."""
 
@@ -81,7 +82,9 @@ class Pod:
             f"listen: {{http: off, ops: off, socket: {{path: {self.socket}}}}}\nlog: {{format: json}}\n",
             encoding="utf-8",
         )
-        return [sys.executable, "-m", "leaderd", "run", "--config", str(config)]
+        journal = self.folder / JOURNAL
+        journal.touch()
+        return [sys.executable, "-m", "chaos.workload.journaled", str(journal), "run", "--config", str(config)]
 
     @property
     def socket(self) -> Path:

@@ -49,7 +49,8 @@ class Probe:
     def stop(self) -> None:
         """Ask no more."""
         self._stop.set()
-        self._thread.join(5.0)
+        if self._thread.is_alive():
+            self._thread.join(5.0)
 
     def leads(self) -> bool:
         """Whether the last yes still holds."""

@@ -5,19 +5,24 @@ They take what was observed (`history.py`), know nothing of leaderd, and return 
 
 from chaos.checkers.fence import Write, stale_writes
 from chaos.checkers.history import Claim, Finding, Window, merged, without
+from chaos.checkers.honest import Answer, dishonest
 from chaos.checkers.liveness import leaderless
 from chaos.checkers.overlap import overlaps
+from chaos.checkers.promises import unkept
 from chaos.checkers.tokens import token_faults
 
 __all__ = [
+    "Answer",
     "Claim",
     "Finding",
     "Window",
     "Write",
+    "dishonest",
     "leaderless",
     "merged",
     "overlaps",
     "stale_writes",
     "token_faults",
+    "unkept",
     "without",
 ]

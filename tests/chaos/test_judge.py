@@ -68,6 +68,16 @@ def test_a_good_run_passes_and_tells_its_figures(tmp_path):
     assert "3.70 s" in checks["failover-within"].text
 
 
+LATE = ("failover-within", "FAIL")
+
+
+def answer(instance, at_s, state, until_s=None):
+    if until_s is not None:
+        return {**yes(instance, 9, at_s, until_s), "state": state}
+    at_ns = int(at_s * S)
+    return {"kind": "poll", "at_ns": at_ns, "got_ns": at_ns, "instance": instance, "leader": False, "state": state}
+
+
 def without(kind, **also):
     return [line for line in GOOD if not (line["kind"] == kind and also.items() <= line.items())]
 
@@ -86,6 +96,10 @@ def without(kind, **also):
         ([*GOOD[:-1], {"kind": "missed", "at_ns": S, "text": "in vain"}, GOOD[-1]], None, "failover-within", "FAIL"),
         ([*GOOD[:-1], {"kind": "error", "at_ns": 7 * S, "pod": "c1", "text": "unretrieved"}, GOOD[-1]], None, "no-errors", "FAIL"),
         ([line for line in GOOD if line["at_ns"] < 6 * S or line["kind"] != "poll"], None, "recovers", "FAIL"),
+        ([*GOOD[:-2], yes("c2", 9, 20.0, 20.3), step("everything is healed", 21.0), GOOD[-1]], Expect(moves=1), *LATE),
+        ([*GOOD[:-1], answer("c2", 7.0, "follower", 7.3), GOOD[-1]], None, "answers-honest", "FAIL"),  # yes, and does not lead
+        ([*GOOD[:-1], answer("c2", 7.0, "leader", 30.0), GOOD[-1]], None, "answers-honest", "FAIL"),  # promises more than asked
+        ([*GOOD[:-1], answer("c1", 7.0, "leader"), GOOD[-1]], None, "answers-honest", "FAIL"),  # leads, and says no
         (without("step"), None, "recovers", "UNKNOWN"),
         (without("bites"), None, "faults-bite", "UNKNOWN"),
         (without("end"), None, "faults-bite", "UNKNOWN"),

@@ -1,0 +1,40 @@
+"""`journaled.py JOURNAL ARGUMENTS...`: the leaderd command as it is, with every promise written down before it is given.
+
+Each yes goes through `Board._judge`, whatever surface asked. A line has when it was given, in which term, and until when it holds.
+It is in the kernel's hands before the answer leaves, so a killed daemon has promised nothing that is not written down.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+
+from leaderd import __main__ as leaderd
+from leaderd.board import Answer, Board, Enter
+from leaderd.clock import Instant
+
+
+def keep(path: str) -> None:
+    """From now on all boards of this process write their promises there."""
+    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    judge = Board._judge
+
+    def judged(
+        self: Board, name: str, instant: Instant, enter: Enter, promise_s: float | None, min_valid_s: float, token: int | None
+    ) -> Answer:
+        answer = judge(self, name, instant, enter, promise_s, min_valid_s, token)
+        if answer.leader and answer.promised_until_s is not None:
+            until_ns, at_ns = (math.floor(at_s * 1_000_000_000) for at_s in (answer.promised_until_s, answer.now_s))
+            line = {"at_ns": at_ns, "election": name, "token": answer.token, "until_ns": until_ns}
+            os.write(file, json.dumps(line, separators=(",", ":")).encode() + b"\n")
+        return answer
+
+    Board._judge = judged  # type: ignore[method-assign]
+
+
+if __name__ == "__main__":
+    keep(sys.argv[1])
+    sys.argv[:2] = ["leaderd"]
+    sys.exit(leaderd.main())
