@@ -17,6 +17,7 @@ import time
 from urllib.parse import quote
 
 PROJECT = os.environ["PROJECT"]
+KINDS = ("kill", "pause", "disconnect")
 HOLD_S = float(os.environ.get("HOLD_S", "15"))
 PAUSE_S = float(os.environ.get("REST_S", "10"))
 ROUNDS = int(os.environ.get("ROUNDS", "0"))
@@ -109,12 +110,14 @@ def main() -> int:
     """Rounds of faults."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     done = moved = 0
+    kinds: list[str] = []
     while ROUNDS == 0 or done < ROUNDS:
         before = ledger()[-100:]
         if not before:
             time.sleep(1)
             continue
-        kind, leader = random.choice(("kill", "pause", "disconnect")), before[-1]["app"]
+        kinds = kinds or random.sample(KINDS, len(KINDS))  # each in turn, in any order
+        kind, leader = kinds.pop(), before[-1]["app"]
         fault(kind, daemons()[leader])
         done += 1
         after = ledger()[-1]
