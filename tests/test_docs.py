@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from tools.docs import DOCS, GENERATED
+from tools.docs import GENERATED, ROOT
 
-ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.glob("*.md")), *sorted(ROOT.glob("tests/*/*.md"))]
 
 
 @pytest.mark.parametrize("name", GENERATED)
-def test_generated_pages_are_current(name: str) -> None:
-    assert (DOCS / name).read_text(encoding="utf-8") == GENERATED[name](), "run: python -m tools.docs"
+def test_what_is_made_from_the_code_is_current(name: str) -> None:
+    assert (ROOT / name).read_text(encoding="utf-8") == GENERATED[name](), "run: python -m tools.docs"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -1,13 +1,16 @@
-"""Writes the parts of docs/ that are made from the code: `python -m tools.docs`. A test checks that they are current."""
+"""Writes what is made from the code, in docs/ and in the chart: `python -m tools.docs`. A test checks that all of it is current."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from leaderd.config.keys import KEYS, OTHER_ENV
+from leaderd.config.schema import json_schema
 from tools.reference import endpoints_page, metrics_page, reasons_page, timings_page
 
-DOCS = Path(__file__).parent.parent / "docs"
+ROOT = Path(__file__).parent.parent
+CHART_SCHEMA = "deploy/helm/leaderd/values.schema.json"
 
 _CONFIGURATION = """\
 # Configuration
@@ -49,19 +52,28 @@ def configuration() -> str:
     return _CONFIGURATION.format(rows="\n".join(rows), others=others)
 
 
+def chart_schema() -> str:
+    """The chart's schema; its `config` is leaderd's own, with what a pod has no other place for made mandatory."""
+    chart = json.loads((ROOT / CHART_SCHEMA).read_text(encoding="utf-8"))
+    config = {key: value for key, value in json_schema().items() if key != "$schema"}
+    chart["properties"]["config"] = config | {"type": "object", "required": ["store", "elections"]}
+    return json.dumps(chart, indent=2) + "\n"
+
+
 GENERATED = {
-    "configuration.md": configuration,
-    "endpoints.md": endpoints_page,
-    "metrics.md": metrics_page,
-    "reasons.md": reasons_page,
-    "timings.md": timings_page,
+    "docs/configuration.md": configuration,
+    "docs/endpoints.md": endpoints_page,
+    "docs/metrics.md": metrics_page,
+    "docs/reasons.md": reasons_page,
+    "docs/timings.md": timings_page,
+    CHART_SCHEMA: chart_schema,
 }
 
 
 def main() -> None:
-    """Write every generated page."""
+    """Write every file that is made from the code."""
     for name, render in GENERATED.items():
-        (DOCS / name).write_text(render(), encoding="utf-8")
+        (ROOT / name).write_text(render(), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -97,14 +96,6 @@ WRONG = {
 def test_wrong_values_are_refused(case: str) -> None:
     wrong, named = WRONG[case]
     assert named in helm("render", {**values("etcd"), **wrong}, refused=True)
-
-
-def test_the_schema_of_the_configuration_is_leaderds_own() -> None:
-    done = subprocess.run([sys.executable, "-m", "leaderd", "config", "schema"], capture_output=True, check=True, timeout=30)
-    own = json.loads(done.stdout)
-    own.pop("$schema")
-    own |= {"type": "object", "required": ["store", "elections"]}  # a chart has no other place for them
-    assert json.loads((CHART / "values.schema.json").read_text())["properties"]["config"] == own
 
 
 def test_the_chart_has_the_version_of_the_package() -> None:
