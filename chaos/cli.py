@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 
-from chaos import engine, history, judge, leftovers, runs, scenario, verdicts
+from chaos import engine, explore, history, judge, leftovers, runs, scenario, verdicts
 from chaos.bed import NoSuchRole
 from chaos.faults import NotBiting
 from chaos.history import Recorder
@@ -28,6 +28,7 @@ from testbed.process import StartError, WaitTimeout
 EXIT = {judge.PASS: 0, judge.FAIL: 1, judge.UNKNOWN: 2, runs.BROKEN: 255}
 EXIT_USAGE, EXIT_HARNESS = 254, 255
 RUNS = "chaos-runs"
+EXPLORED = "explored"
 SUBSTRATES = {"netns": netns.missing}
 """By name: why this machine cannot do it, or None if it can."""
 
@@ -213,6 +214,29 @@ def _inside(options: argparse.Namespace) -> int:
     return 0
 
 
+def _explore(options: argparse.Namespace) -> int:
+    """Scenarios composed at random; the file of each that does not pass stays, to be run again."""
+    listed = RunList(Path(options.out))
+    folder = listed.out / EXPLORED
+    folder.mkdir(parents=True, exist_ok=True)
+    jobs = []
+    for number in range(options.seed, options.seed + options.runs):
+        path = folder / f"explored-{number}.yaml"
+        path.write_text(scenario.text(explore.compose(number)), encoding="utf-8")
+        jobs += [Job(str(path), store) for store in KINDS if options.store in (None, store)]
+    listed.begin(jobs)
+    options.fail_fast = False
+    found = _carry_out(jobs, listed, options)
+    over = listed.done(since_last=True)
+    for name in {job.scenario for job in jobs}:
+        bad = [done.job.store for done in over if done.job.scenario == name and done.verdict != judge.PASS]
+        for store in bad:
+            print(f"to run it again: run {name} --store {store}")
+        if not bad:
+            Path(name).unlink()
+    return _exit(found)
+
+
 def _compare(options: argparse.Namespace) -> int:
     """leaderd and the peers in one scenario, one after the other; exit 0 whatever the peers do, 1 if leaderd fails."""
     subjects = [("leaderd", store) for store in KINDS] + [(name, peer.store) for name, peer in PEERS.items()]
@@ -300,6 +324,12 @@ def _parser() -> argparse.ArgumentParser:
     running.add_argument("--fail-fast", action="store_true", help="begin none after one that did not pass")
     running.add_argument("--resume", action="store_true", help="only what has no verdict in --out yet; alone: the last list")
     out(running)
+    exploring = command("explore", _explore, "scenarios composed at random, each from a seed; what fails stays as a scenario file")
+    exploring.add_argument("--seed", type=int, default=1, help="the first one (default: %(default)s)")
+    exploring.add_argument("--runs", type=_at_least_one, default=1, metavar="N", help="how many seeds (default: %(default)s)")
+    exploring.add_argument("--store", choices=KINDS, help="default: all of them")
+    exploring.add_argument("--jobs", type=_at_least_one, default=1, metavar="N", help="so many runs at a time (default: 1)")
+    out(exploring)
     comparing = command("compare", _compare, "leaderd and the tools used today, in one scenario")
     comparing.add_argument("scenario")
     out(comparing)
