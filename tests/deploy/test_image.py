@@ -6,11 +6,13 @@ import json
 import shutil
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from testbed import wait_until
 
+DEPLOY = Path(__file__).parents[2] / "deploy"
 # As in the Kubernetes manifests: no capability, nothing writable but the runtime directory in memory.
 CONFINED = ("--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--network=none", "--memory=128m")
 # A base that carries a shell of its own is bigger; what we add is the same.
@@ -62,3 +64,18 @@ def test_it_is_small_and_holds_no_shell_and_no_pip(target: str) -> None:
         assert done.returncode != 0
     imports = {"lean": "kazoo, msgspec, yaml", "full": "kazoo, grpc, google.protobuf"}[target]
     docker("run", "--rm", "--network=none", "--entrypoint=python3", image(target), "-c", f"import leaderd.daemon, {imports}")
+
+
+@pytest.mark.parametrize("target", LARGEST)
+def test_what_the_manifests_run_in_it_is_there(target: str) -> None:
+    hook = DEPLOY / "kubernetes" / "components" / "leader-label" / "pod_label.py"
+    mounted = ("--rm", *CONFINED, f"--volume={hook}:/hook.py:ro", "--entrypoint=python3", image(target))
+    done = subprocess.run(["docker", "run", *mounted, "/hook.py"], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (3, ""), "the label's hook starts, and sees that this is no pod"
+    done = subprocess.run(
+        ["docker", "run", *mounted, "-m", "leaderd", "resign", "jobs", "--cooldown=60s", "--or-cordon"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 3, f"preStop's words are understood, there is only no daemon: {done.stderr}"
