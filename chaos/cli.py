@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 
-from chaos import engine, explore, history, judge, leftovers, runs, scenario, verdicts
+from chaos import compare, engine, explore, history, judge, leftovers, runs, scenario, verdicts
 from chaos.bed import NoSuchRole
 from chaos.faults import NotBiting
 from chaos.history import Recorder
@@ -238,27 +238,16 @@ def _explore(options: argparse.Namespace) -> int:
 
 
 def _compare(options: argparse.Namespace) -> int:
-    """leaderd and the peers in one scenario, one after the other; exit 0 whatever the peers do, 1 if leaderd fails."""
-    subjects = [("leaderd", store) for store in KINDS] + [(name, peer.store) for name, peer in PEERS.items()]
-    jobs = [Job(options.scenario, store, subject) for subject, store in subjects]
+    """Exit 0 whatever the peers do, 1 if leaderd fails."""
+    scenario.load(options.scenario)
+    jobs = compare.jobs(options.scenario, options.subject)
     listed = RunList(Path(options.out))
     listed.out.mkdir(parents=True, exist_ok=True)
     listed.begin(jobs)
     options.jobs, options.fail_fast = 1, False
     _carry_out(jobs, listed, options)
-    rows, ours = [], []
-    for done in listed.done(since_last=True):
-        ours += [done.verdict] if done.job.subject == "leaderd" else []
-        if done.verdict == runs.BROKEN:
-            rows.append((done.job.subject, done.job.store, "broke off", "-"))
-            continue
-        run = judge.read(listed.out / done.folder)
-        took_s = judge.failover_s(run)
-        taken = f"{took_s:.1f} s" if took_s is not None else "never"
-        rows.append((done.job.subject, done.job.store, f"{judge.together_s(run) * 1000:.0f} ms", taken))
-    headings = ("subject", "store", "two leaders for", "fail-over")
-    print("\n".join(f"| {' | '.join(row)} |" for row in [headings, ("---",) * 4, *rows]))
-    return _exit(ours)
+    print(compare.table(compare.rows(options.scenario, listed.done(), listed.out)))
+    return _exit([done.verdict for done in listed.done(since_last=True) if done.job.subject == "leaderd"])
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -332,6 +321,9 @@ def _parser() -> argparse.ArgumentParser:
     out(exploring)
     comparing = command("compare", _compare, "leaderd and the tools used today, in one scenario")
     comparing.add_argument("scenario")
+    comparing.add_argument(
+        "--subject", action="append", choices=["leaderd", *PEERS], default=[], help="only this one; may be repeated; default: all"
+    )
     out(comparing)
     inside = commands.add_parser("inside")
     inside.add_argument("folder")

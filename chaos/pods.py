@@ -109,10 +109,10 @@ class Pod:
             raise StartError(f"daemon {self.name} has ended:\n{self.daemon.log_tail()}")
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal to the daemon."""
+        """Send a signal to the daemon; to a peer with all it runs, as systemd stops a unit."""
         pid = self.daemon.pid
         if pid is not None:
-            os.kill(pid, number)
+            (os.killpg if self.plan.peer else os.kill)(pid, number)
             self.recorder.note("process", pod=self.name, what=number.name)
 
     def stop(self) -> None:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from chaos.subjects.held import FENCE
+from testbed import curator
 from testbed.fetch import installed
 
 _HERE = Path(__file__).parent
@@ -26,6 +28,10 @@ class Peer:
     command: Start
     failover_s: float
     """How long it may take until another candidate leads, as measured; a run waits for twice that."""
+    fence: str = ""
+    """What it hands the job that could fence a resource; most hand out nothing."""
+    needs: str = ""
+    """What of the test bed it needs besides the store's servers."""
 
 
 def _kazoo(hosts: Sequence[str], election: str, socket: str) -> list[str]:
@@ -44,8 +50,14 @@ def _consul(hosts: Sequence[str], election: str, socket: str) -> list[str]:
     return [program, "lock", f"-http-addr=http://{hosts[0]}", "-shell=false", f"chaos/{election}", *held]
 
 
+def _curator(hosts: Sequence[str], election: str, socket: str) -> list[str]:
+    selector = curator.command(",".join(hosts), f"/chaos/{election}", Path(socket).parent.name, hold_ms=0, session_ms=3000)
+    return [sys.executable, str(_HERE / "curator_selector.py"), socket, *selector]
+
+
 PEERS: dict[str, Peer] = {
     "kazoo-election": Peer("zookeeper", _kazoo, 5.0),
-    "etcdctl-lock": Peer("etcd", _etcdctl, 5.0),
+    "curator-selector": Peer("zookeeper", _curator, 6.0, needs="curator"),
+    "etcdctl-lock": Peer("etcd", _etcdctl, 5.0, fence=FENCE),
     "consul-lock": Peer("consul", _consul, 45.0),
 }

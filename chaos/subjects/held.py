@@ -13,16 +13,19 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+FENCE = "ETCD_LOCK_REV"
+"""What `etcdctl lock` hands its child: the store's revision when the lock was taken, which can fence a resource."""
 
-def serve(path: str, leading: Callable[[], bool]) -> None:
-    """Answer `GET /is-leader/...` over a Unix socket for ever."""
+
+def serve(path: str, leading: Callable[[], bool], term: Callable[[], int] = os.getpid) -> None:
+    """Answer `GET /is-leader/...` over a Unix socket for ever. `term` tells one term of leading from the next."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
             yes = leading()
-            body = json.dumps({"leader": yes, "token": os.getpid(), "state": "leader" if yes else "follower"}).encode()
+            body = json.dumps({"leader": yes, "token": term(), "state": "leader" if yes else "follower"}).encode()
             self.send_response(200 if yes else 503)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -43,4 +46,4 @@ def serve(path: str, leading: Callable[[], bool]) -> None:
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1], lambda: True)
+    serve(sys.argv[1], lambda: True, lambda: int(os.environ.get(FENCE) or os.getpid()))

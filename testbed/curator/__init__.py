@@ -77,6 +77,12 @@ def _compile(jars: Sequence[str], target: Path) -> None:
         shutil.rmtree(staging, ignore_errors=True)
 
 
+def command(connect: str, path: str, id: str, *, hold_ms: int, session_ms: int) -> list[str]:  # noqa: A002  Curator's own word
+    """The command line of one candidate, for who runs it without `CuratorSelector`. Raises `FetchError` or `StartError`."""
+    java = fetch.java() or "java"
+    return [java, *_JVM, "-cp", ":".join(classpath()), "Selector", connect, path, id, str(hold_ms), str(session_ms)]
+
+
 class CuratorSelector:
     """One Curator candidate in a JVM of its own. A context manager; all waits have a timeout.
 
@@ -98,13 +104,11 @@ class CuratorSelector:
         """Describe the candidate. Raises `FetchError` when Curator, Java or javac is not on this machine."""
         self.id = id
         self.events: list[CuratorEvent] = []
-        self._arguments = [connect, path, id, str(hold_ms), str(session_ms)]
-        self._classpath = classpath()
         self._keep = workdir is not None
         self._workdir = Path(workdir).absolute() if workdir is not None else Path(tempfile.mkdtemp(prefix="curator-"))
         self._workdir.mkdir(parents=True, exist_ok=True)
-        command = [fetch.java() or "java", *_JVM, "-cp", ":".join(self._classpath), "Selector", *self._arguments]
-        self._process = Process([*wrap, *command], self._workdir / f"curator-{id}.log", pipes=True)
+        selector = command(connect, path, id, hold_ms=hold_ms, session_ms=session_ms)
+        self._process = Process([*wrap, *selector], self._workdir / f"curator-{id}.log", pipes=True)
         self._changed = threading.Condition()
         self._seen = 0
         self._ended = False
