@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SEEDS ?= 2000
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint sim chaos bench servers setup clean
+.PHONY: demo test lint sim chaos chaos-smoke bench servers setup clean
 
 setup: $(VENV)/.dev
 
@@ -39,6 +39,12 @@ sim: $(VENV)/.dev
 chaos: $(VENV)/.dev
 	$(BIN)/python -m testbed fetch
 	$(BIN)/python -m chaos run --all
+
+# What runs at every change, on every store: six minutes at most. The last one needs no privileges at all.
+chaos-smoke: $(VENV)/.dev
+	$(BIN)/python -m testbed fetch
+	$(BIN)/python -m chaos run --smoke --jobs 3
+	$(BIN)/python -m chaos run partition-leader --store etcd --substrate proxy
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m testbed fetch

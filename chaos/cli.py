@@ -20,7 +20,10 @@ from chaos.report import summary
 from chaos.runs import Children, Job, RunList
 from chaos.stores import KINDS
 from chaos.subjects import PEERS
-from chaos.substrates import CannotInject, netns
+from chaos.substrates import CannotInject, Links
+from chaos.substrates.menu import MENU
+from chaos.substrates.netns import NetnsLinks
+from chaos.substrates.proxy import ProxyLinks
 from testbed import fetch
 from testbed.fetch import FetchError
 from testbed.process import StartError, WaitTimeout
@@ -29,7 +32,7 @@ EXIT = {judge.PASS: 0, judge.FAIL: 1, judge.UNKNOWN: 2, runs.BROKEN: 255}
 EXIT_USAGE, EXIT_HARNESS = 254, 255
 RUNS = "chaos-runs"
 EXPLORED = "explored"
-SUBSTRATES = {"netns": netns.missing}
+SUBSTRATES = {name: substrate.missing for name, substrate in MENU.items()}
 """By name: why this machine cannot do it, or None if it can."""
 
 
@@ -85,7 +88,7 @@ def _doctor(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace) -> int:
     out = Path(options.out)
     listed = RunList(out)
-    if options.resume and options.scenario is None and not options.all:
+    if options.resume and options.scenario is None and not (options.all or options.smoke):
         jobs = listed.missing()
         if not listed.wanted():
             raise scenario.ScenarioError(f"{out} has no list of runs to resume: name a scenario, or give --all")
@@ -109,9 +112,7 @@ def _exit(found: Sequence[str]) -> int:
 
 
 def _jobs(options: argparse.Namespace) -> list[Job]:
-    names = scenario.names() if options.all else [options.scenario]
-    if names == [None]:
-        raise scenario.ScenarioError("name a scenario, or give --all")
+    names = _names(options)
     seeds = [options.seed + number for number in range(options.repeat)] if options.seed or options.repeat > 1 else [0]
     return [
         Job(name, store, options.subject, options.substrate, seed, tuple(options.var))
@@ -121,11 +122,28 @@ def _jobs(options: argparse.Namespace) -> list[Job]:
     ]
 
 
+def _names(options: argparse.Namespace) -> list[str]:
+    """The scenarios that are asked for; of several, those that the substrate can carry out."""
+    if not (options.all or options.smoke):
+        if options.scenario is None:
+            raise scenario.ScenarioError("name a scenario, or give --all or --smoke")
+        reason = MENU[options.substrate].lacks(scenario.load(options.scenario, options.var))
+        if reason is not None:
+            raise scenario.ScenarioError(f"{options.scenario} cannot be carried out by {options.substrate}: {reason}")
+        return [options.scenario]
+    found = {name: scenario.load(name, options.var) for name in scenario.names()}
+    wanted = [name for name, each in found.items() if each.smoke or options.all]
+    able = [name for name in wanted if MENU[options.substrate].lacks(found[name]) is None]
+    if able != wanted:
+        print(f"left out, for {options.substrate} cannot do it: {', '.join(name for name in wanted if name not in able)}")
+    return able
+
+
 def _stores(name: str, options: argparse.Namespace) -> list[str]:
     known = scenario.load(name, options.var).stores
     wanted = PEERS[options.subject].store if options.subject in PEERS else options.store
     found: list[str] = [each for each in known if wanted in (None, each)]
-    if not found and not options.all:
+    if not found and not (options.all or options.smoke):
         raise scenario.ScenarioError(f"{name} is for {', '.join(known)}, not for {wanted}")
     return found
 
@@ -200,9 +218,10 @@ def _inside(options: argparse.Namespace) -> int:
 
     with leftovers.hold(folder):
         try:
-            links = netns.NetnsLinks(engine.hosts(found))
+            hosts = engine.hosts(found)
+            links: Links = ProxyLinks(hosts, job.store) if job.substrate == "proxy" else NetnsLinks(hosts)
             recorder = Recorder(folder)
-            recorder.note("run", **engine.facts(found, job.scenario, job.store, links, peer, job.seed))  # type: ignore[arg-type]
+            recorder.note("run", **engine.facts(found, job.scenario, job.store, job.substrate, peer, job.seed))  # type: ignore[arg-type]
             recorder.close()
             engine.Engine(found, job.store, links, folder, say, peer, seed=job.seed).run()
         except NotBiting as error:
@@ -302,6 +321,7 @@ def _parser() -> argparse.ArgumentParser:
     running = command("run", _run, "run a scenario, or all of them")
     running.add_argument("scenario", nargs="?", help="a name of the catalogue, or a path that ends in .yaml")
     running.add_argument("--all", action="store_true", help="the whole catalogue")
+    running.add_argument("--smoke", action="store_true", help="the few that run at every change")
     running.add_argument("--store", choices=KINDS, help="default: every store of the scenario")
     running.add_argument("--substrate", choices=SUBSTRATES, default="netns", help="default: %(default)s")
     running.add_argument("--subject", choices=["leaderd", *PEERS], default="leaderd", help="default: %(default)s")

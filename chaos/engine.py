@@ -20,6 +20,7 @@ from chaos.pods import JOURNAL, PREFIX, Plan, Pod
 from chaos.scenario import AwaitLeader, AwaitNobody, Heal, Hold, Inject, Scenario, Step, seconds
 from chaos.subjects import PEERS
 from chaos.substrates import Links
+from chaos.substrates.proxy import ProxyLinks
 from chaos.workload.resource import Resource
 from leaderd.config.durations import parse_duration
 from testbed.process import WaitTimeout, wait_until
@@ -107,9 +108,11 @@ class Engine:
             if topology.attach == "one":
                 bed.attached[name] = bed.store_hosts[nodes[0]]
             inside = bed.links.inside(name)
-            via_proxy = topology.via == "proxy"
+            via_proxy = topology.via == "proxy" or bed.links.name == "proxy"
             pod = Pod(name, name, self._folder / name, self._sockets, inside, endpoints, bed.store, plan, self._recorder, via_proxy)
             bed.pods.append(pod)
+            if isinstance(bed.links, ProxyLinks) and pod.proxy is not None:
+                bed.links.through(name, pod.proxy)
             pod.start()
             if number == 1:
                 bed.wait_leader(30.0)
@@ -219,7 +222,7 @@ def hosts(scenario: Scenario) -> list[str]:
     return [f"s{n}" for n in range(1, topology.store_nodes + 1)] + [f"c{n}" for n in range(1, topology.candidates + 1)]
 
 
-def facts(scenario: Scenario, name: str, store: str, links: Links, peer: str = "", seed: int = 0) -> dict[str, object]:
+def facts(scenario: Scenario, name: str, store: str, substrate: str, peer: str = "", seed: int = 0) -> dict[str, object]:
     """What the history says about the run at its beginning."""
     ttl_s = stores.ttl_s(store, scenario.topology.ttl)
     bound_s = stores.bound_s(store, ttl_s, disturbs_store(scenario))
@@ -227,7 +230,7 @@ def facts(scenario: Scenario, name: str, store: str, links: Links, peer: str = "
         "scenario": name,
         "title": scenario.title,
         "store": store,
-        "substrate": links.name,
+        "substrate": substrate,
         "ttl_s": ttl_s,
         "bound_s": bound_s,
         "subject": peer or "leaderd",

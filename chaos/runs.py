@@ -20,6 +20,7 @@ from pathlib import Path
 
 from chaos import history, judge
 from chaos.substrates import netns
+from chaos.substrates.menu import MENU
 
 LIST = "runs.ndjson"
 JOB = "job.json"
@@ -47,14 +48,15 @@ class Job:
     @property
     def title(self) -> str:
         """What a person calls it."""
-        more = (f" seed {self.seed}" if self.seed else "") + "".join(f" {each}" for each in self.variables)
+        more = ("" if self.substrate == "netns" else f" by {self.substrate}") + (f" seed {self.seed}" if self.seed else "")
+        more += "".join(f" {each}" for each in self.variables)
         return f"{Path(self.scenario).stem}: {self.subject} on {self.store}{more}"
 
     @property
     def folder(self) -> str:
         """The name of its run folder, without the time."""
-        seed = f"-{self.seed}" if self.seed else ""
-        return f"{Path(self.scenario).stem}-{self.subject}-{self.store}{seed}"
+        more = ("" if self.substrate == "netns" else f"-{self.substrate}") + (f"-{self.seed}" if self.seed else "")
+        return f"{Path(self.scenario).stem}-{self.subject}-{self.store}{more}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,8 +204,9 @@ class Children:
         self._over = False
 
     def run(self, folder: Path, say: Say) -> int:
-        """What the folder says, inside namespaces; its lines go to `say` and into the folder. Returns the exit code."""
-        command = netns.enter([sys.executable, "-m", "chaos", "inside", str(folder)])
+        """What the folder says, on its substrate; its lines go to `say` and into the folder. Returns the exit code."""
+        job = job_of(json.loads((folder / JOB).read_text(encoding="utf-8")))
+        command = MENU[job.substrate].enter([sys.executable, "-m", "chaos", "inside", str(folder)])
         with self._lock:
             if self._over:
                 return INTERRUPTED
@@ -213,7 +216,7 @@ class Children:
                 stderr=subprocess.STDOUT,
                 text=True,
                 errors="replace",
-                env={**os.environ, netns.INSIDE_ENV: "1"},
+                env={**os.environ, netns.INSIDE_ENV: "1" if job.substrate == "netns" else "0"},
                 start_new_session=True,
             )
             self._running[child.pid] = child

@@ -22,13 +22,16 @@ class ProxyProcess:
     def __init__(self, inside: Sequence[str], control: Path, upstreams: Mapping[str, str], log: Path) -> None:
         self._control = control
         named = [f"{name}={address}" for name, address in upstreams.items()]
+        self.ports: dict[str, int] = {}
+        """Where it listens for each upstream, once it has started."""
         self._process = Process([*inside, sys.executable, "-m", "chaos.proxy.server", str(control), *named], log)
 
     def start(self) -> dict[str, str]:
         """Start, and tell where it listens for each upstream. Raises `WaitTimeout`."""
         self._process.start()
         wait_until(self._control.exists, 20.0, "the proxy listens")
-        return {name: f"127.0.0.1:{port}" for name, port in self._ask({"ports": True}).items()}
+        self.ports = dict(self._ask({"ports": True}))
+        return {name: f"127.0.0.1:{port}" for name, port in self.ports.items()}
 
     def add(self, toxic: Toxic) -> int:
         """Put a toxic in force; returns its number."""
