@@ -20,7 +20,7 @@ from chaos.report import summary
 from chaos.runs import Children, Job, RunList
 from chaos.stores import KINDS
 from chaos.subjects import PEERS
-from chaos.substrates import CannotInject, Links
+from chaos.substrates import CannotInject, Links, sim
 from chaos.substrates.menu import MENU
 from chaos.substrates.netns import NetnsLinks
 from chaos.substrates.proxy import ProxyLinks
@@ -124,6 +124,8 @@ def _jobs(options: argparse.Namespace) -> list[Job]:
 
 def _names(options: argparse.Namespace) -> list[str]:
     """The scenarios that are asked for; of several, those that the substrate can carry out."""
+    if options.substrate == "sim" and options.subject != "leaderd":
+        raise scenario.ScenarioError(f"{options.subject} cannot be simulated: there is a model of leaderd only")
     if not (options.all or options.smoke):
         if options.scenario is None:
             raise scenario.ScenarioError("name a scenario, or give --all or --smoke")
@@ -218,10 +220,14 @@ def _inside(options: argparse.Namespace) -> int:
 
     with leftovers.hold(folder):
         try:
+            facts = engine.facts(found, job.scenario, job.store, job.substrate, peer, job.seed)
+            if job.substrate == "sim":
+                sim.carry_out(found, job.store, job.seed, folder, facts, say)
+                return 0
             hosts = engine.hosts(found)
             links: Links = ProxyLinks(hosts, job.store) if job.substrate == "proxy" else NetnsLinks(hosts)
             recorder = Recorder(folder)
-            recorder.note("run", **engine.facts(found, job.scenario, job.store, job.substrate, peer, job.seed))  # type: ignore[arg-type]
+            recorder.note("run", **facts)  # type: ignore[arg-type]
             recorder.close()
             engine.Engine(found, job.store, links, folder, say, peer, seed=job.seed).run()
         except NotBiting as error:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from chaos.scenario import Scenario
-from chaos.substrates import netns, proxy
+from chaos.substrates import netns, proxy, sim, sim_faults
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,4 +23,5 @@ class Substrate:
 MENU = {
     "netns": Substrate("each host a network namespace; no root, no containers", netns.missing, enter=netns.enter),
     "proxy": Substrate("everything on loopback, a proxy before each pod; no privileges", proxy.missing, proxy.lacks),
+    "sim": Substrate("the simulated world in virtual time, replayed by its seed", sim.missing, sim_faults.lacks),
 }

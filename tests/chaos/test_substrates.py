@@ -7,11 +7,15 @@ import time
 
 import pytest
 
-from chaos import cli, scenario
+from chaos import cli, engine, judge, scenario
+from chaos.history import FILE
 from chaos.proxy.control import ProxyProcess
-from chaos.substrates import CannotInject
+from chaos.substrates import CannotInject, sim
 from chaos.substrates.menu import MENU
 from chaos.substrates.proxy import ProxyLinks
+from leaderd.board import Board
+from leaderd.election.ledger import Ledger
+from leaderd.election.state import Term
 
 
 class Store:
@@ -154,3 +158,57 @@ def test_the_smoke_set_is_what_it_is_meant_to_be():
     }
     assert wanted <= smoke
     assert all(len(scenario.load(name).stores) == 3 for name in wanted)
+
+
+# ---- the simulated world
+
+
+def simulated(name, store, folder, seed=0):
+    folder.mkdir()
+    found = scenario.load(name)
+    sim.carry_out(found, store, seed, folder, engine.facts(found, name, store, "sim", seed=seed), lambda line: None)
+    checks = judge.judge(judge.read(folder), found)
+    return {check.name: check for check in checks}, judge.worst(check.verdict for check in checks)
+
+
+@pytest.mark.parametrize(
+    ("name", "store"), [("partition-leader", "etcd"), ("freeze-leader", "zookeeper"), ("store-node-from-quorum", "consul")]
+)
+def test_a_scenario_in_the_simulated_world(name, store, tmp_path):
+    checks, verdict = simulated(name, store, tmp_path / "run")
+    assert verdict == judge.PASS, checks
+    assert int(checks["no-overlap"].text.split()[0]) > 300, "answers, 10 ms apart"
+
+
+def test_a_seed_is_the_same_run_again(tmp_path):
+    texts = []
+    for number, seed in enumerate((3, 3, 4)):
+        simulated("partition-leader", "etcd", tmp_path / str(number), seed)
+        lines = (tmp_path / str(number) / FILE).read_text().splitlines()
+        texts.append(lines[1:])  # the first one tells the time of day
+    assert texts[0] == texts[1] != texts[2]
+
+
+def test_a_flag_instead_of_a_deadline_is_caught(monkeypatch, tmp_path):
+    answer = Board.answer
+    monkeypatch.setattr(Term, "held", lambda self, now_s: not self.doubted)
+    monkeypatch.setattr(Board, "answer", lambda *args, **options: answer(*args, min_valid_s=-1e9, **options))
+    checks, _ = simulated("freeze-leader", "etcd", tmp_path / "run")
+    assert checks["promises-kept"].verdict == judge.FAIL, "what wakes up says yes at once"
+
+
+def test_a_release_before_its_promises_lapsed_is_caught(monkeypatch, tmp_path):
+    assert simulated("terminate-leader", "etcd", tmp_path / "clean")[1] == judge.PASS
+    monkeypatch.setattr(Ledger, "lapsed", lambda self, now_s: True)
+    checks, _ = simulated("terminate-leader", "etcd", tmp_path / "run")
+    assert checks["no-overlap"].verdict == judge.FAIL
+
+
+@pytest.mark.parametrize("name", ["freeze-app", "answers-after-the-ttl"])
+def test_what_is_not_simulated_is_refused(name, tmp_path):
+    assert cli.main(["run", name, "--substrate", "sim", "--dry-run", "--out", str(tmp_path)]) == 254
+
+
+def test_of_the_others_there_is_no_model(tmp_path):
+    line = ["run", "partition-leader", "--substrate", "sim", "--subject", "kazoo-election", "--dry-run", "--out", str(tmp_path)]
+    assert cli.main(line) == 254

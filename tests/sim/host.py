@@ -164,6 +164,12 @@ class Host:
             self.frozen_until_s = until_s
             self.world.at(until_s, self._thaw)
 
+    def thaw(self) -> None:
+        """SIGCONT now, for however long it was to be frozen."""
+        if self.frozen_until_s > self.world.now_s:
+            self.frozen_until_s = self.world.now_s
+            self._thaw()
+
     def suspend(self, for_s: float) -> None:
         """The machine sleeps: the boot clock counts on, the monotonic clock does not, so timers are late by as much."""
         self.freeze(for_s)

@@ -31,6 +31,10 @@ class Network:
         """Let nothing through `link` until `until_s`; the share `keep` of what is sent meanwhile arrives afterwards."""
         self._blocked.setdefault(link, []).append((until_s, keep))
 
+    def unblock(self, link: Link) -> None:
+        """Let everything through `link` again."""
+        self._blocked.pop(link, None)
+
     def slow_down(self, link: Link, until_s: float, by_s: float) -> None:
         """Delay each message by up to `by_s`, each on its own: they overtake each other."""
         self._slow[link] = (until_s, by_s)

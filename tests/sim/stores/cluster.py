@@ -173,6 +173,16 @@ class Cluster:
             self.promote(node)
         self.changed()
 
+    def mend(self, node: StoreNode) -> None:
+        """End a cut, a pause and a crash now, for however long they were to last."""
+        if node.cut:
+            self._join(node)
+        if node.paused_until_s > self.world.now_s:
+            node.paused_until_s = self.world.now_s
+            self._resume(node)
+        if not node.up:
+            self._restart(node)
+
     # ---- numbers of the store at hand
 
     def election_s(self) -> float:
