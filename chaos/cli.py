@@ -7,12 +7,12 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 
-from chaos import compare, engine, explore, history, judge, leftovers, runs, scenario, verdicts
+from chaos import attached, compare, engine, explore, history, judge, leftovers, runs, scenario, verdicts
 from chaos.bed import NoSuchRole
 from chaos.faults import NotBiting
 from chaos.history import Recorder
@@ -21,6 +21,7 @@ from chaos.runs import Children, Job, RunList
 from chaos.stores import KINDS
 from chaos.subjects import PEERS
 from chaos.substrates import CannotInject, Links, sim
+from chaos.substrates.attach import RollbackError
 from chaos.substrates.menu import MENU
 from chaos.substrates.netns import NetnsLinks
 from chaos.substrates.proxy import ProxyLinks
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stdout = None  # whoever read us has seen enough; nothing is left to be flushed into the pipe
         return EXIT_HARNESS
-    except (OSError, ValueError, FetchError, StartError, WaitTimeout, CannotInject, NoSuchRole) as error:
+    except (OSError, ValueError, FetchError, StartError, WaitTimeout, CannotInject, NoSuchRole, RollbackError) as error:
         print(f"leaderd-chaos: {error}", file=sys.stderr)
         return EXIT_HARNESS
     except KeyboardInterrupt:
@@ -351,6 +352,7 @@ def _parser() -> argparse.ArgumentParser:
         "--subject", action="append", choices=["leaderd", *PEERS], default=[], help="only this one; may be repeated; default: all"
     )
     out(comparing)
+    _attach_parsers(command, out)
     inside = commands.add_parser("inside")
     inside.add_argument("folder")
     inside.set_defaults(do=_inside)
@@ -361,3 +363,17 @@ def _parser() -> argparse.ArgumentParser:
     differing.add_argument("after")
     out(command("clean", _clean, "remove what killed runs left behind"))
     return parser
+
+
+def _attach_parsers(
+    command: Callable[[str, object, str], argparse.ArgumentParser], out: Callable[[argparse.ArgumentParser], None]
+) -> None:
+    attaching = command("attach", attached.command, "a scenario on a cluster of your own, by your own commands; undone in any case")
+    attaching.add_argument("targets", help="the file that tells the instances and what may be done to them")
+    attaching.add_argument("scenario")
+    attaching.add_argument(
+        "--allow", action="append", default=[], metavar="HOST", help="each host that may be touched; refused without"
+    )
+    attaching.add_argument("--dry-run", action="store_true", help="say what would be run where")
+    out(attaching)
+    command("rollback", attached.rollback, "undo what an attached run that was killed has left broken").add_argument("folder")

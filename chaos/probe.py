@@ -31,11 +31,29 @@ class _Unix(http.client.HTTPConnection):
 
 
 class Probe:
-    """One instance under observation. `latest` is the last yes: its token and until when it was promised (boot ns)."""
+    """One instance under observation. `latest` is the last yes: its token and until when it was promised (boot ns).
 
-    def __init__(self, instance: str, path: Path, election: str, promise: str, recorder: Recorder) -> None:
+    `elsewhere`: its clock may be another machine's, so that a promise is counted from when we asked, by how long it is.
+    """
+
+    def __init__(
+        self,
+        instance: str,
+        path: Path,
+        election: str,
+        promise: str,
+        recorder: Recorder,
+        every_s: float = EVERY_S,
+        *,
+        elsewhere: bool = False,
+    ) -> None:
         self.instance = instance
         self.latest: tuple[int, int] | None = None
+        self.heard_ns = now_ns()
+        """When it answered last."""
+        self.state: str | None = None
+        self._every_s = every_s
+        self._elsewhere = elsewhere
         self._path = path
         self._target = f"/is-leader/{election}?promise={promise}"
         self._recorder = recorder
@@ -60,7 +78,7 @@ class Probe:
     def _run(self) -> None:
         connection = _Unix(self._path)
         silent = False
-        while not self._stop.wait(EVERY_S):
+        while not self._stop.wait(self._every_s):
             asked_ns = now_ns()
             try:
                 connection.request("GET", self._target)
@@ -73,12 +91,15 @@ class Probe:
                 silent = True
                 continue
             silent = False
-            got_ns = now_ns()
+            self.heard_ns = got_ns = now_ns()
+            self.state = answer.get("state")
             facts = {"instance": self.instance, "got_ns": got_ns, "leader": reply.status == 200}
             if reply.status == 200:
                 # Who promises nothing has claimed the instant of its answer only; we take it for leading until the next one.
                 until_ns = answer.get("valid_until_boottime_ns", asked_ns)
+                if self._elsewhere:
+                    until_ns = asked_ns + int(answer["valid_for_ms"]) * 1_000_000
                 facts |= {"token": answer["token"], "until_ns": until_ns}
                 self.latest = (answer["token"], max(until_ns, got_ns + _TAKEN_FOR_NS))
-            self._recorder.note("poll", asked_ns, state=answer.get("state"), **facts)
+            self._recorder.note("poll", asked_ns, state=self.state, **facts)
         connection.close()
