@@ -148,11 +148,16 @@ class Rollback:
     def _lines(self) -> list[dict[str, Any]]:
         if not self._path.exists():
             return []
-        return [json.loads(line) for line in self._path.read_text(encoding="utf-8").splitlines()]
+        texts = self._path.read_text(encoding="utf-8").splitlines(keepends=True)
+        # One without its end was cut off by a crash of the machine, before its command was run.
+        return [json.loads(text) for text in texts if text.endswith("}\n")]
 
     def _append(self, line: dict[str, object]) -> None:
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        with self._path.open("a+b") as file:
+            file.seek(0, os.SEEK_END)
+            if file.tell() and self._path.read_bytes()[-1:] != b"\n":
+                file.write(b"\n")
+            file.write(json.dumps(line).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
 

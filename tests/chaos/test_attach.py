@@ -95,6 +95,18 @@ def test_one_undoing_that_fails_keeps_none_of_the_others(tmp_path):
     assert [name for _, name, _ in again.pending()] == ["second"]
 
 
+def test_a_line_cut_off_by_a_crash_is_passed_over(tmp_path):
+    rollback = attach.Rollback(tmp_path)
+    rollback.begin("first", ["true"])
+    with (tmp_path / attach.FILE).open("a") as file:
+        file.write('{"number": 1, "name": "sec')
+    assert [name for _, name, _ in rollback.pending()] == ["first"]
+    rollback.begin("third", ["true"])
+    assert [name for _, name, _ in rollback.pending()] == ["third", "first"]
+    assert rollback.undo() == ["third", "first"]
+    assert rollback.pending() == []
+
+
 def test_a_command_that_is_not_there_is_an_error_of_one_line(tmp_path):
     assert attach.run(["/no/such/program"]) == "/no/such/program: No such file or directory"
 
