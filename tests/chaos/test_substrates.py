@@ -189,6 +189,15 @@ def test_a_seed_is_the_same_run_again(tmp_path):
     assert texts[0] == texts[1] != texts[2]
 
 
+@pytest.mark.parametrize(
+    ("name", "store", "seed"),
+    [("session-revoked", "etcd", 1002), ("entry-deleted", "consul", 1002), ("entry-deleted", "zookeeper", 1006)],
+)
+def test_a_long_promise_broken_by_an_operator_is_excused(name, store, seed, tmp_path):
+    checks, verdict = simulated(name, store, tmp_path / "run", seed)
+    assert verdict == judge.PASS, checks
+
+
 def test_a_flag_instead_of_a_deadline_is_caught(monkeypatch, tmp_path):
     answer = Board.answer
     monkeypatch.setattr(Term, "held", lambda self, now_s: not self.doubted)
