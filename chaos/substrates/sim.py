@@ -222,8 +222,8 @@ class Simulation:
             if host.crash is not None:
                 self._note("error", pod=pod, text=repr(host.crash))
         names = {host.config.name: pod for pod, host in self._pods.items()}
-        # The simulated apps ask for promises of any length. What is left of one when an operator has taken the entry away is broken by
-        # hand; the judge excuses a second of it, as it does elsewhere.
+        # The simulated apps ask for promises of any length. What is left of one when an operator has taken the entry away is
+        # broken by hand; the judge excuses a second of it, as it does elsewhere.
         evidence = self.fleet.evidence
         broken = [claim._replace(start_s=claim.start_s + NOTICE_S) for claim in evidence.excused()]
         for claim in without(evidence.claims(), broken):
