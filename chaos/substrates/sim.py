@@ -14,6 +14,7 @@ from pathlib import Path
 
 from chaos import stores
 from chaos.checkers import without
+from chaos.checkers.promises import ROUNDING_S
 from chaos.faults.base import NotBiting
 from chaos.faults.operator import Delete, Revoke
 from chaos.history import Recorder
@@ -225,7 +226,7 @@ class Simulation:
         # The simulated apps ask for promises of any length. What is left of one when an operator has taken the entry away is
         # broken by hand; the judge excuses a second of it, as it does elsewhere.
         evidence = self.fleet.evidence
-        broken = [claim._replace(start_s=claim.start_s + NOTICE_S) for claim in evidence.excused()]
+        broken = [claim._replace(start_s=claim.start_s + NOTICE_S - ROUNDING_S) for claim in evidence.excused()]
         for claim in without(evidence.claims(), broken):
             pod = names[claim.holder.partition("#")[0]]
             facts = {"instance": pod, "election": ELECTION, "token": claim.token, "until_ns": _ns(claim.end_s)}
