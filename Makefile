@@ -30,7 +30,7 @@ servers: $(VENV)/.dev
 test: $(VENV)/.dev
 	$(BIN)/python -m testbed fetch || test -z "$$CI"
 	$(BIN)/python -m tests.deploy.tools || test -z "$$CI"
-	$(BIN)/python -m pytest -n 3 --dist loadgroup
+	$(BIN)/python -m pytest -n 4 --dist loadgroup
 
 sim: $(VENV)/.dev
 	$(BIN)/python -m tests.sim --seeds $(SEEDS)

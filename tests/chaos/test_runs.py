@@ -15,6 +15,7 @@ from chaos.history import lines
 from chaos.leftovers import SOCKETS_PREFIX
 from chaos.stores import KINDS
 from chaos.substrates import netns
+from testbed.scratch import scratch_root
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(150)]
 
@@ -51,13 +52,23 @@ def our_processes(folder):
 def test_an_interruption_heals_everything(tmp_path):
     able("etcd")
     command = [sys.executable, "-m", "chaos", "run", "partition-leader", "--store", "etcd", "--out", str(tmp_path)]
-    sockets = set(Path(tempfile.gettempdir()).glob(f"{SOCKETS_PREFIX}*"))
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True) as running:
+    with (
+        tempfile.TemporaryDirectory(dir=scratch_root()) as temporary,  # other tests make runs at the same time
+        subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+            env=os.environ | {"TMPDIR": temporary},
+        ) as running,
+    ):
         assert running.stdout is not None
         assert any("c1 cut" in line or "verified" in line for line in running.stdout), "the fault is in force"
         os.killpg(running.pid, signal.SIGINT)  # as a terminal does
         rest = running.stdout.read()
         code = running.wait(60)
+        assert list(Path(temporary).glob(f"{SOCKETS_PREFIX}*")) == []
     assert code == 255, rest
     assert "healed" in rest
     assert "Traceback" not in rest
@@ -66,4 +77,3 @@ def test_an_interruption_heals_everything(tmp_path):
     assert kinds.count("heal") == kinds.count("fault") == 1
     assert "broken-off" in kinds
     assert our_processes(folder) == []
-    assert set(Path(tempfile.gettempdir()).glob(f"{SOCKETS_PREFIX}*")) <= sockets
