@@ -15,6 +15,7 @@ from typing import TypeVar
 from bench import candidates
 from bench.candidates import Candidate
 from testbed import ConsulCluster, EtcdCluster, ZooKeeperCluster, available
+from testbed.scratch import scratch_root
 
 STORES = ("local", "etcd", "ZooKeeper", "Consul")
 TICK_S = 0.5
@@ -87,5 +88,5 @@ def present(stores: Sequence[str]) -> list[str]:
 @contextmanager
 def ground(quick: bool) -> Iterator[Ground]:
     """A ground that is gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="ld-bench-") as folder:
+    with tempfile.TemporaryDirectory(prefix="ld-bench-", dir=scratch_root()) as folder:
         yield Ground(Path(folder), quick)
