@@ -2,20 +2,37 @@
 
 Roles are looked up when a step is carried out: `leader`, `followers`, `candidates` among the pods; `store-leader`,
 `store-followers`, `stores`, `minority`, `majority`, `leader-node` (the store node that the leading pod is attached to) and
-`other-nodes` (all but that) among the store's hosts.
+`other-nodes` (all but that) and `connected-node` (the one the leading daemon has its connection to) among the store's hosts.
 """
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from chaos.history import Recorder
 from chaos.operator import Operator
 from chaos.pods import Pod
 from chaos.substrates import Links
+from chaos.substrates.names import NameServer
 from testbed.cluster import Cluster
 from testbed.process import wait_until
+
+_ESTABLISHED = "01"
+
+
+def connected_to(pid: int | None) -> list[str]:
+    """The addresses (IPv4) at the other ends of the connections in a process's network namespace, once for each."""
+    found = []
+    for table in ("tcp", "tcp6") if pid is not None else ():
+        for line in Path(f"/proc/{pid}/net/{table}").read_text(encoding="ascii").splitlines()[1:]:
+            _, _, remote, state = line.split()[:4]
+            if state == _ESTABLISHED:
+                # The last word is all of an IPv4 address, and the part of an IPv6 one that maps it (::ffff:192.0.2.1).
+                found.append(socket.inet_ntoa(bytes.fromhex(remote.partition(":")[0])[-4:][::-1]))
+    return found
 
 
 class NoSuchRole(ValueError):
@@ -34,6 +51,8 @@ class Bed:
     operator: Operator
     pods: list[Pod] = field(default_factory=list)
     attached: dict[str, str] = field(default_factory=dict)
+    names: NameServer | None = None
+    """Whom the pods ask for the store nodes, where they know names and no addresses."""
 
     @property
     def store_hosts(self) -> list[str]:
@@ -90,6 +109,7 @@ class Bed:
             "store-followers": lambda: [host for host in self.store_hosts if host != self._store_leader()],
             "leader-node": lambda: [self._leader_node()],
             "other-nodes": lambda: [host for host in self.store_hosts if host != self._leader_node()],
+            "connected-node": lambda: [self._connected_node()],
             "minority": lambda: self.store_hosts[: (self.cluster.nodes - 1) // 2],
             "majority": lambda: self.store_hosts[(self.cluster.nodes - 1) // 2 :],
         }
@@ -102,6 +122,15 @@ class Bed:
 
     def _store_leader(self) -> str:
         return self.store_hosts[self.cluster.leader_index()]
+
+    def _connected_node(self) -> str:
+        """By the kernel's table of connections in the leading daemon's network namespace."""
+        leader = self._leading()
+        addresses = {self.links.address(host): host for host in self.store_hosts}
+        found = [addresses[each] for each in connected_to(leader.daemon.pid) if each in addresses]
+        if not found or len(addresses) < len(self.store_hosts):
+            raise NoSuchRole(f"{leader.name} has no connection to a store node of which we could tell")
+        return max(found, key=found.count)
 
     def _leader_node(self) -> str:
         name = self._leading().name

@@ -17,9 +17,11 @@ from chaos.history import Recorder
 from chaos.leftovers import SOCKETS_PREFIX
 from chaos.operator import operator_for
 from chaos.pods import JOURNAL, PREFIX, Plan, Pod
+from chaos.probe import EVERY_S
 from chaos.scenario import AwaitLeader, AwaitNobody, Heal, Hold, Inject, Scenario, Step, seconds
 from chaos.subjects import PEERS
 from chaos.substrates import Links
+from chaos.substrates.names import DOMAIN
 from chaos.substrates.proxy import ProxyLinks
 from chaos.workload.resource import Resource
 from leaderd.config.durations import parse_duration
@@ -28,6 +30,8 @@ from testbed.process import WaitTimeout, wait_until
 ELECTION = "jobs"
 PROMISE = "300ms"
 SLOT_S = 0.5
+_POLL_EACH_S = 0.002
+"""A herd is asked less often, so that the asking is not what this machine is busy with."""
 Say = Callable[[str], None]
 
 
@@ -52,7 +56,9 @@ class Engine:
         self._bound_s = stores.bound_s(store, self._ttl_s, disturbs_store(scenario))
         if peer:
             self._bound_s = 2 * PEERS[peer].failover_s
-        cluster = stores.make(store, scenario.topology.store_nodes, links)
+        topology = scenario.topology
+        disks = links.small_disks(topology.store_nodes) if topology.disk == "small" else None
+        cluster = stores.make(store, topology.store_nodes, links, disks)
         self._bed = Bed(store, cluster, links, self._recorder, self._ttl_s, operator_for(cluster, PREFIX, ELECTION))
         self._in_force: dict[str, Injection] = {}
         self._led_before: str | None = None
@@ -92,6 +98,8 @@ class Engine:
                 self._say(f"not healed: {error}; it ends with the namespaces")
         for pod in self._bed.pods:
             pod.probe.stop()  # all of them first: the hand-overs of the end are not part of the run
+        if self._bed.names is not None:
+            self._bed.names.close()
         for pod in self._bed.pods:
             pod.stop()
             for line in _journal(pod):
@@ -100,11 +108,20 @@ class Engine:
 
     def _start_pods(self) -> None:
         bed, topology = self._bed, self._scenario.topology
-        plan = Plan(ELECTION, f"{self._ttl_s:g}s", PROMISE, SLOT_S, peer=self._peer)
+        plan = Plan(
+            *(ELECTION, f"{self._ttl_s:g}s", PROMISE, SLOT_S),
+            peer=self._peer,
+            topology=topology,
+            poll_every_s=max(EVERY_S, topology.candidates * _POLL_EACH_S),
+        )
+        if topology.names == "dns":
+            bed.names = bed.links.name_server({host: bed.links.address(host) for host in bed.store_hosts})
         for number in range(1, topology.candidates + 1):
             name = f"c{number}"
             nodes = self._nodes_for(number)
             endpoints = [bed.cluster.endpoints[node] for node in nodes]
+            if bed.names is not None:
+                endpoints = [f"{bed.store_hosts[node]}.{DOMAIN}:{bed.port(bed.store_hosts[node])}" for node in nodes]
             if topology.attach == "one":
                 bed.attached[name] = bed.store_hosts[nodes[0]]
             inside = bed.links.inside(name)
@@ -195,6 +212,23 @@ class Engine:
         self._recorder.note("step", text="everything is healed")
         self._await_leader(self._seconds(self._scenario.expect.recovers_within), other=False)
         self._hold(1.0)
+        if not self._peer:
+            self._count_sessions()
+
+    def _count_sessions(self) -> None:
+        """What ended daemons left behind has to be gone within a bound from now."""
+        running = sum(pod.daemon.running for pod in self._bed.pods)
+        found = [0]
+
+        def left() -> bool:
+            found[0] = self._bed.operator.sessions()
+            return found[0] <= running
+
+        try:
+            wait_until(left, self._bound_s, "the sessions of ended daemons are gone", every=0.25)
+        except WaitTimeout:
+            pass  # the checker tells
+        self._recorder.note("sessions", found=found[0], running=running)
 
     def _missed(self, what: str) -> None:
         self._recorder.note("missed", text=what)
@@ -206,7 +240,8 @@ class Engine:
 
 def disturbs_store(scenario: Scenario) -> bool:
     """Whether a fault touches the store nodes themselves, so that they may have to choose a new leader of their own."""
-    roles = {"store-leader", "store-followers", "stores", "leader-node", "other-nodes", "minority", "majority", "s1", "s2", "s3"}
+    roles = {"store-leader", "store-followers", "stores", "leader-node", "other-nodes", "minority", "majority", "connected-node"}
+    roles |= {f"s{number}" for number in range(1, scenario.topology.store_nodes + 1)}
     for step in scenario.method:
         if isinstance(step, Inject):
             fault = step.fault

@@ -53,6 +53,8 @@ class Run:
     promises: list[Claim] = field(default_factory=list)
     """By the daemons' own journals: everything that was promised to anybody."""
     ended: bool = False
+    sessions: Line | None = None
+    """How many sessions the store kept at the end, and how many daemons ran."""
     last_yes: dict[str, Claim] = field(default_factory=dict)
     """By instance that promises nothing: what its answers enclose so far."""
 
@@ -99,6 +101,8 @@ def _take(run: Run, line: Line) -> None:
             run.missed.append(line)
         case "error":
             run.errors.append(line)
+        case "sessions":
+            run.sessions = line
         case "step" if line["text"] == "everything is healed":
             run.healed_s = at_s
         case "end":
@@ -147,6 +151,8 @@ def judge(run: Run, scenario: Scenario) -> list[Check]:
         _failover(run, scenario),
         _recovers(run, scenario),
         *_control(run, scenario),
+        *_writes(run, scenario),
+        *_orphans(run),
         _logs(run),
         _shown(run),
     ]
@@ -302,6 +308,24 @@ def _control(run: Run, scenario: Scenario) -> list[Check]:
     if stale:
         return [Check("control", PASS, f"without a fence the damage is there: {stale[0].text}")]
     return [Check("control", UNKNOWN, "the resource without a fence took no stale write: the run has shown nothing")]
+
+
+def _writes(run: Run, scenario: Scenario) -> list[Check]:
+    least = scenario.expect.writes
+    if least is None:
+        return []
+    taken = sum(write.accepted for write in run.writes)
+    text = f"the fenced resource took {taken} writes of the apps, at least {least} are expected"
+    return [Check("apps-write", PASS if taken >= least else FAIL, text)]
+
+
+def _orphans(run: Run) -> list[Check]:
+    """Where the sessions were counted: at the end there are no more of them than daemons that run."""
+    if run.sessions is None:
+        return []
+    found, running = int(run.sessions["found"]), int(run.sessions["running"])
+    text = f"{found} sessions in the store, {running} daemons run"
+    return [Check("no-orphans", PASS if found <= running else FAIL, text, (int(run.sessions["at_ns"]),))]
 
 
 def _shown(run: Run) -> Check:

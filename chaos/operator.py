@@ -1,9 +1,12 @@
-"""What somebody with the store's own tools can do to the entry that leads: end its session, delete it, write over it."""
+"""What somebody with the store's own tools can do to an election: end a session, delete or overwrite an entry, leave litter, count
+sessions, and let the store's numbers catch up after a restore.
+"""
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 from kazoo.client import KazooClient
 from kazoo.exceptions import NoNodeError
@@ -14,7 +17,10 @@ from testbed.etcd import EtcdCluster
 from testbed.zookeeper import ZooKeeperCluster, session_password
 
 _FOREIGN = "written by hand"
+_LITTER = "litter"
+_CATCHING_UP = 20_000
 T = TypeVar("T")
+Where = Literal["first", "beside"]
 
 
 class Operator(Protocol):
@@ -35,6 +41,29 @@ class Operator(Protocol):
     def overwrite(self) -> None:
         """Write something else in its place, under no session."""
 
+    def litter(self, where: Where, content: bytes) -> None:
+        """Write something of nobody's in the place of the first entry, or beside the entries. Nobody may stand there meanwhile."""
+
+    def litter_size(self, where: Where) -> int | None:
+        """How long what lies there is; None if there is nothing."""
+
+    def sweep(self, where: Where) -> None:
+        """Remove it."""
+
+    def sessions(self) -> int:
+        """How many sessions or leases the store keeps for those who stand in the election."""
+
+    def catch_up(self, token: int) -> None:
+        """Write until the store's own numbers are above `token`: what is to be done after a restore. Raises `LookupError`."""
+
+
+def _until_above(token: int, write: Callable[[], int]) -> None:
+    """`write` writes something and returns the number that the store gave it."""
+    for _ in range(_CATCHING_UP):
+        if write() > token:
+            return
+    raise LookupError(f"the store's numbers are not above {token} after {_CATCHING_UP} writes")
+
 
 def operator_for(cluster: Cluster, prefix: str, election: str) -> Operator:
     """The operator of that store."""
@@ -52,6 +81,8 @@ def operator_for(cluster: Cluster, prefix: str, election: str) -> Operator:
 class _Etcd:
     def __init__(self, cluster: EtcdCluster, place: str) -> None:
         self._cluster, self._place = cluster, place
+        # Whatever lies under the place stands in the queue, so what is beside it has another name.
+        self._litters = {"first": f"{place}{_LITTER}", "beside": f"{place.rstrip('/')}.{_LITTER}"}
 
     def _key(self) -> tuple[str, int, int] | None:
         keys = sorted(self._cluster.get(self._place, prefix=True), key=lambda key: key.create_revision)
@@ -80,10 +111,27 @@ class _Etcd:
     def overwrite(self) -> None:
         self._cluster.put(self._now()[0], _FOREIGN)
 
+    def litter(self, where: Where, content: bytes) -> None:
+        self._cluster.put_bytes(self._litters[where], content)
+
+    def litter_size(self, where: Where) -> int | None:
+        found = self._cluster.get(self._litters[where])
+        return len(found[0].value) if found else None
+
+    def sweep(self, where: Where) -> None:
+        self._cluster.delete(self._litters[where])
+
+    def sessions(self) -> int:
+        return len(self._cluster.lease_list())
+
+    def catch_up(self, token: int) -> None:
+        _until_above(token, lambda: self._cluster.put("testbed-written", ""))
+
 
 class _Consul:
     def __init__(self, cluster: ConsulCluster, key: str) -> None:
         self._cluster, self._key = cluster, key
+        self._litters = {"first": key, "beside": f"{key.rpartition('/')[0]}/{_LITTER}"}
 
     def leading(self) -> str | None:
         found = self._cluster.kv_get(self._key)
@@ -105,6 +153,28 @@ class _Consul:
     def overwrite(self) -> None:
         # A plain write leaves the session on the key, and the flags at 0.
         self._cluster.kv_put(self._key, _FOREIGN)
+
+    def litter(self, where: Where, content: bytes) -> None:
+        self._cluster.api("PUT", f"/v1/kv/{self._litters[where]}", content)
+
+    def litter_size(self, where: Where) -> int | None:
+        found = self._cluster.api("GET", f"/v1/kv/{self._litters[where].rpartition('/')[0]}?recurse&consistent")
+        values = {entry["Key"]: len(base64.b64decode(entry["Value"] or "")) for entry in found or []}
+        return values.get(self._litters[where])
+
+    def sweep(self, where: Where) -> None:
+        self._cluster.kv_delete(self._litters[where])
+
+    def sessions(self) -> int:
+        return len(self._cluster.sessions())
+
+    def catch_up(self, token: int) -> None:
+        def write() -> int:
+            self._cluster.kv_put("testbed-written", "")
+            found = self._cluster.kv_get("testbed-written")
+            return int(found["ModifyIndex"]) if found is not None else 0
+
+        _until_above(token, write)
 
 
 class _ZooKeeper:
@@ -130,6 +200,46 @@ class _ZooKeeper:
 
     def overwrite(self) -> None:
         self._with(lambda client: client.set(self._now(client)[0], _FOREIGN.encode()))
+
+    def litter(self, where: Where, content: bytes) -> None:
+        def write(client: KazooClient) -> None:
+            client.ensure_path(self._place)
+            if where == "first":
+                client.create(f"{self._place}/_c_{_LITTER}-lock-", content, sequence=True)
+            else:
+                client.create(f"{self._place}/{_LITTER}", content)
+
+        self._with(write)
+
+    def litter_size(self, where: Where) -> int | None:
+        def look(client: KazooClient) -> int | None:
+            found = self._lying(client, where)
+            return len(client.get(found)[0]) if found is not None else None
+
+        return self._with(look)
+
+    def sweep(self, where: Where) -> None:
+        def remove(client: KazooClient) -> None:
+            found = self._lying(client, where)
+            if found is not None:
+                client.delete(found)
+
+        self._with(remove)
+
+    def _lying(self, client: KazooClient, where: Where) -> str | None:
+        names = [name for name in client.get_children(self._place) if _LITTER in name and ("lock-" in name) is (where == "first")]
+        return f"{self._place}/{names[0]}" if names else None
+
+    def sessions(self) -> int:
+        found = self._cluster.ephemerals(self._cluster.leader_index())
+        return sum(any(path.startswith(self._place + "/") for path in paths) for paths in found.values())
+
+    def catch_up(self, token: int) -> None:
+        def catch_up(client: KazooClient) -> None:
+            client.ensure_path("/testbed-written")
+            _until_above(token, lambda: client.set("/testbed-written", b"").mzxid)
+
+        self._with(catch_up)
 
     def _hosts(self) -> str:
         return ",".join(self._cluster.plain_endpoint(node) for node in self._cluster.serving)

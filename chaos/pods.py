@@ -11,13 +11,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from chaos.history import Recorder
-from chaos.probe import Probe
+from chaos.probe import EVERY_S, Probe
 from chaos.proxy.control import ProxyProcess
 from chaos.subjects import PEERS
+from chaos.topology import Topology
 from testbed.process import Process, StartError, wait_until
 
 APP = Path(__file__).with_name("workload") / "app.py"
 JOURNAL = "promises.ndjson"
+_OTHER_CLOCK = ("unshare", "--time", "--monotonic", "3600", "--boottime", "3600")
 PREFIX = "chaos"
 """The path of the daemons in the store."""
 
@@ -34,6 +36,14 @@ class Plan:
     """More lines for the `timing` mapping."""
     peer: str = ""
     """A subject other than leaderd (`chaos.subjects.PEERS`): without an app beside it, for it has no tokens to write with."""
+    topology: Topology = field(default_factory=Topology)
+    """What the scenario wants the pods to be like."""
+    poll_every_s: float = EVERY_S
+
+    @property
+    def has_apps(self) -> bool:
+        """Whether there is an app beside each daemon."""
+        return not self.peer and self.topology.apps == "each"
 
 
 @dataclass
@@ -66,9 +76,10 @@ class Pod:
             upstreams = {f"s{number}": address for number, address in enumerate(self.endpoints, 1)}
             self.proxy = ProxyProcess(self.inside, self.sockets / self.name / "proxy", upstreams, self.folder / "proxy.log")
             self.endpoints = list(self.proxy.start().values())
-        self.probe = Probe(self.name, self.socket, plan.election, plan.promise, self.recorder)
+        self.probe = Probe(self.name, self.socket, plan.election, plan.promise, self.recorder, plan.poll_every_s)
+        elsewhen = _OTHER_CLOCK if plan.topology.app_clock == "other" else ()
         arguments = [self.name, str(self.socket), plan.election, str(self.sockets), str(plan.slot_s)]
-        self.app = Process([*self.inside, sys.executable, str(APP), *arguments], self.folder / "app.log")
+        self.app = Process([*self.inside, *elsewhen, sys.executable, str(APP), *arguments], self.folder / "app.log")
         command = self._leaderd() if not plan.peer else PEERS[plan.peer].command(self.endpoints, plan.election, str(self.socket))
         environment = {"LEADERD_RUNTIME_DIR": str(self.socket.parent)}
         self.daemon = Process([*self.inside, *command], self.folder / "daemon.log", env=environment)
@@ -77,7 +88,7 @@ class Pod:
         plan, url = self.plan, f"{self.store}://{','.join(self.endpoints)}/{PREFIX}"
         config = self.folder / "leaderd.yaml"
         config.write_text(
-            f"instance: {self.name}\nstore: {{url: '{url}'}}\n"
+            f"instance: {'twin' if plan.topology.identity == 'same' else self.name}\nstore: {{url: '{url}'}}\n"
             f"timing: {{ttl: {plan.ttl}, promise: {plan.promise}{plan.settings}}}\nelections: [{{name: {plan.election}}}]\n"
             f"listen: {{http: off, ops: off, socket: {{path: {self.socket}}}}}\nlog: {{format: json}}\n",
             encoding="utf-8",
@@ -94,9 +105,17 @@ class Pod:
     def start(self) -> None:
         """Both processes, and the probe."""
         self.start_daemon()
-        if not self.plan.peer:
+        if self.plan.has_apps:
             self.app.start()
+            self._see_clock()
         self.probe.start()
+
+    def _see_clock(self) -> None:
+        """Whether the app's clock is another one, where that was asked for."""
+        pid = self.app.pid
+        if self.plan.topology.app_clock == "other" and pid is not None:
+            ours, theirs = "/proc/self/ns/time", f"/proc/{pid}/ns/time"
+            wait_until(lambda: os.readlink(theirs) != os.readlink(ours), 5.0, f"the app {self.name} has another clock")
 
     def start_daemon(self) -> None:
         """The daemon alone, as a supervisor restarts it."""

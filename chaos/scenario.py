@@ -11,6 +11,7 @@ import msgspec
 import yaml
 
 from chaos.faults import Fault
+from chaos.topology import Topology
 
 FOLDER = Path(__file__).with_name("scenarios")
 Store = Literal["etcd", "zookeeper", "consul"]
@@ -20,20 +21,6 @@ Span = Annotated[str, msgspec.Meta(pattern=r"^[0-9]+(\.[0-9]+)?(ms|s|ttl|bound)$
 
 class ScenarioError(ValueError):
     """A file that is no scenario; the text says where and why."""
-
-
-class Topology(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How many of what. `attach`: each pod knows `all` store nodes, or only `one` of them; then `first` says which the first pod,
-    which will lead, is attached to: the `store-leader` or a `store-follower`. `via`: with `proxy`, each pod reaches the store
-    through a proxy of its own, for toxics.
-    """
-
-    store_nodes: Literal[1, 3] = 3
-    candidates: Annotated[int, msgspec.Meta(ge=1, le=20)] = 3
-    ttl: Annotated[str, msgspec.Meta(pattern=r"^[0-9]+(\.[0-9]+)?(ms|s|m)$")] = "3s"
-    attach: Literal["all", "one"] = "all"
-    first: Literal["any", "store-leader", "store-follower"] = "any"
-    via: Literal["", "proxy"] = ""
 
 
 class Inject(msgspec.Struct, frozen=True, tag="inject", tag_field="step", forbid_unknown_fields=True):
@@ -81,6 +68,8 @@ class Expect(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     moves: int | tuple[int, int] | None = None
     recovers_within: Span = "1bound"
     stale_unfenced: bool = False
+    writes: int | None = None
+    """How many writes of the apps the fenced resource has to take at least."""
 
 
 class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from chaos.substrates import Links
 from leaderd.config.durations import parse_duration
 from testbed import ConsulCluster, EtcdCluster, ZooKeeperCluster
@@ -15,20 +17,23 @@ _OWN_ELECTION_S = 4.0
 """How long the store may need for a leader of its own, with the timings set here."""
 
 
-def make(kind: str, nodes: int, links: Links) -> Cluster:
-    """A cluster whose node i lives on host `s<i+1>`. Raises `FetchError` when the servers are not here."""
+def make(kind: str, nodes: int, links: Links, workdir: Path | None = None) -> Cluster:
+    """A cluster whose node i lives on host `s<i+1>`, with its data in `workdir`, or in a folder that goes with it.
+
+    Raises `FetchError` when the servers are not here.
+    """
     hosts = [links.address(f"s{number}") for number in range(1, nodes + 1)]
 
     wrap: Wrap = lambda index: links.inside(f"s{index + 1}")  # noqa: E731
     match kind:
         case "etcd":
-            return EtcdCluster(nodes, hosts=hosts, wrap=wrap)
+            return EtcdCluster(nodes, workdir=workdir, hosts=hosts, wrap=wrap)
         case "zookeeper":
-            return ZooKeeperCluster(nodes, tick_time_ms=round(_TICK_S * 1000), hosts=hosts, wrap=wrap)
+            return ZooKeeperCluster(nodes, workdir=workdir, tick_time_ms=round(_TICK_S * 1000), hosts=hosts, wrap=wrap)
         case _:
             # Autopilot would throw a cut-off server out, and take it back only after the run.
             autopilot = {"autopilot": {"cleanup_dead_servers": False, "server_stabilization_time": "1s"}}
-            return ConsulCluster(nodes, session_ttl_min="1s", config=autopilot, hosts=hosts, wrap=wrap)
+            return ConsulCluster(nodes, workdir=workdir, session_ttl_min="1s", config=autopilot, hosts=hosts, wrap=wrap)
 
 
 def ttl_s(kind: str, wanted: str) -> float:

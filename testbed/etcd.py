@@ -178,13 +178,18 @@ class EtcdCluster(Cluster):
         attach = [f"--lease={lease:x}"] if lease is not None else []
         return int(self.ctl_json("put", *attach, "--", key, value)["header"]["revision"])
 
+    def put_bytes(self, key: str, value: bytes) -> None:
+        """Write a key whose value is too long for a command line, or no text."""
+        body = {"key": base64.b64encode(key.encode()).decode(), "value": base64.b64encode(value).decode()}
+        request("POST", f"{self._base(self.serving[0])}/v3/kv/put", body=body, timeout=10.0)
+
     def get(self, key: str, *, prefix: bool = False) -> list[EtcdKey]:
         """The key, or all keys starting with it, by create revision: under an election the first is the leader."""
         found = self.ctl_json("get", *(["--prefix"] if prefix else []), "--", key).get("kvs", [])
         keys = [
             EtcdKey(
                 key=base64.b64decode(kv["key"]).decode(),
-                value=base64.b64decode(kv.get("value", "")).decode(),
+                value=base64.b64decode(kv.get("value", "")).decode("utf-8", "surrogateescape"),
                 create_revision=int(kv["create_revision"]),
                 mod_revision=int(kv["mod_revision"]),
                 lease=int(kv.get("lease", 0)),
@@ -231,3 +236,22 @@ class EtcdCluster(Cluster):
         """Turn authentication off."""
         self.ctl("auth", "disable")
         self._auth_is_on = False
+
+    def alarm_activate(self) -> None:
+        """Raise NOSPACE, as a member whose quota is used up does: writes are refused until `alarm_disarm`."""
+        index = self.serving[0]
+        member = self.ctl_json("endpoint", "status", node=index)[0]["Status"]["header"]["member_id"]
+        body = {"action": "ACTIVATE", "memberID": str(member), "alarm": "NOSPACE"}
+        request("POST", f"{self._base(index)}/v3/maintenance/alarm", body=body)
+
+    def alarm_disarm(self) -> None:
+        """Take all alarms back."""
+        self.ctl("alarm", "disarm")
+
+    def takes_writes(self) -> bool:
+        """Whether a write is taken now."""
+        try:
+            self.put("testbed-written", "")
+        except EtcdError:
+            return False
+        return True

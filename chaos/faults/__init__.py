@@ -8,17 +8,29 @@ from __future__ import annotations
 
 from chaos.faults.base import Injection, NotBiting
 from chaos.faults.cut import Cut
+from chaos.faults.data import Backup, Restore
+from chaos.faults.exhaust import Exhaust
+from chaos.faults.fill import Fill
+from chaos.faults.flap import Flap
 from chaos.faults.freeze import Freeze, FreezeApp
 from chaos.faults.kill import Kill, KillNode, Terminate
+from chaos.faults.litter import Alarm, Litter
 from chaos.faults.loss import Loss, Reset
+from chaos.faults.names import Names
 from chaos.faults.operator import Delete, Overwrite, Revoke
+from chaos.faults.packets import Packets, Throttle
+from chaos.faults.restarts import Restarts
+from chaos.faults.strained import Disk
 from chaos.faults.toxic import Toxify
 
-Fault = Cut | Freeze | FreezeApp | Kill | KillNode | Terminate | Loss | Reset | Toxify | Revoke | Delete | Overwrite
+_Network = Cut | Loss | Reset | Packets | Throttle | Toxify | Names
+_Process = Freeze | FreezeApp | Flap | Kill | Terminate | Restarts | Exhaust
+_Store = KillNode | Disk | Fill | Alarm | Backup | Restore | Litter | Revoke | Delete | Overwrite
+Fault = _Network | _Process | _Store
 MENU: tuple[type[Fault], ...] = (
-    *(Cut, Loss, Reset, Toxify),
-    *(Freeze, FreezeApp, Kill, Terminate, KillNode),
-    *(Revoke, Delete, Overwrite),
+    *(Cut, Loss, Reset, Packets, Throttle, Toxify, Names),
+    *(Freeze, FreezeApp, Flap, Kill, Terminate, Restarts, Exhaust),
+    *(KillNode, Disk, Fill, Alarm, Backup, Restore, Litter, Revoke, Delete, Overwrite),
 )
 
 __all__ = ["MENU", "Fault", "Injection", "NotBiting"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import time
+from contextlib import suppress
 
 import msgspec
 
@@ -10,6 +12,9 @@ from chaos.bed import Bed
 from chaos.faults.base import Injection, NotBiting
 from chaos.pods import Pod
 from testbed.process import wait_until
+
+_IMPATIENT_S = 0.05
+_READY_S = 60.0
 
 
 class Kill(msgspec.Struct, frozen=True, tag="kill", tag_field="fault", forbid_unknown_fields=True):
@@ -27,22 +32,31 @@ class Kill(msgspec.Struct, frozen=True, tag="kill", tag_field="fault", forbid_un
 
 
 class Terminate(msgspec.Struct, frozen=True, tag="terminate", tag_field="fault", forbid_unknown_fields=True):
-    """The daemons in role `at` are asked to go (SIGTERM), as in a rollout."""
+    """The daemons in role `at` are asked to go (SIGTERM), as in a rollout; `twice`, as by somebody impatient."""
 
     at: str = "leader"
+    twice: bool = False
 
     def inject(self, bed: Bed) -> Injection:
         """Ask, and wait for the end: promises are kept first."""
         pods = [bed.pod(host) for host in bed.who(self.at)]
         for pod in pods:
             pod.signal(signal.SIGTERM)
-        return _ended(pods, "terminated")
+        if self.twice:
+            time.sleep(_IMPATIENT_S)
+            for pod in pods:
+                with suppress(ProcessLookupError):
+                    pod.signal(signal.SIGTERM)
+        return _ended(pods, "terminated twice" if self.twice else "terminated")
 
 
 class KillNode(msgspec.Struct, frozen=True, tag="kill-node", tag_field="fault", forbid_unknown_fields=True):
-    """The store nodes in role `at` lose power; their data stays."""
+    """The store nodes in role `at` lose power; their data stays. `ready`: healing ends when all of them serve again, as whoever
+    restarts one after the other waits for each.
+    """
 
     at: str = "store-leader"
+    ready: bool = False
 
     def inject(self, bed: Bed) -> Injection:
         """Kill, all of them at once."""
@@ -61,6 +75,8 @@ class KillNode(msgspec.Struct, frozen=True, tag="kill-node", tag_field="fault", 
             for node in nodes:
                 if bed.cluster.pids[node] is None:
                     bed.cluster.restart(node, wait=False)
+            if self.ready:
+                bed.cluster.wait_ready(_READY_S)
 
         return Injection(f"store node {' '.join(hosts)} killed", tuple(hosts), bites, heal)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from chaos.scenario import Scenario
+from chaos.scenario import Inject, Scenario
 from chaos.substrates import netns, proxy, sim, sim_faults
 
 
@@ -20,8 +20,14 @@ class Substrate:
     """The command line that runs a command in it."""
 
 
+def _netns_lacks(found: Scenario) -> str | None:
+    """The network can do everything; a fault may need a program that is not here."""
+    asked = (getattr(step.fault, "available", None) for step in found.method if isinstance(step, Inject))
+    return next((reason for available in asked if available is not None and (reason := available())), None)
+
+
 MENU = {
-    "netns": Substrate("each host a network namespace; no root, no containers", netns.missing, enter=netns.enter),
+    "netns": Substrate("each host a network namespace; no root, no containers", netns.missing, _netns_lacks, netns.enter),
     "proxy": Substrate("everything on loopback, a proxy before each pod; no privileges", proxy.missing, proxy.lacks),
     "sim": Substrate("the simulated world in virtual time, replayed by its seed", sim.missing, sim_faults.lacks),
 }

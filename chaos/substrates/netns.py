@@ -10,11 +10,16 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+import msgspec
+
+from chaos.packets.kinds import Mishap
 from chaos.substrates import CannotInject
+from chaos.substrates.names import NameServer, ask_only
 from testbed import fetch
+from testbed.process import Process, WaitTimeout, wait_until
 
 INSIDE_ENV = "LEADERD_CHAOS_INSIDE"
 _NET = "192.0.2"  # TEST-NET-1 (RFC 5737): nobody's
@@ -37,6 +42,18 @@ import socket,sys,time
 s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)
 for _ in range(int(sys.argv[2])): s.sendto(b"x",(sys.argv[1],9)); time.sleep(0.002)
 """
+_TAKE = """
+import socket,sys,time
+s=socket.create_server((sys.argv[1],9)); print("ready",flush=True); s.settimeout(60.0)
+c,_=s.accept(); c.settimeout(60.0); c.recv(1); n=1
+began=time.monotonic()
+while data := c.recv(65536): n+=len(data)
+print(n*8/1000/max(1e-6, time.monotonic()-began))
+"""
+_GIVE = "import socket,sys\ns=socket.create_connection((sys.argv[1],9),60.0); s.sendall(bytes(int(sys.argv[2]))); s.close()\n"
+_LOOK_UP = "import socket,sys\nprint(socket.getaddrinfo(sys.argv[1], 1, socket.AF_INET)[0][4][0])\n"
+_DISK_MIB = 192
+"""etcd and ZooKeeper take two segments of 64 MiB in advance."""
 _TABLE = """
 flush ruleset
 table inet chaos {{
@@ -83,9 +100,14 @@ class NetnsLinks:
         self._nft = nft
         self._tickets = 0
         self._disturbed: dict[int, dict[str, str]] = {}
+        self._mishaps: dict[int, Path] = {}
+        self._ends: dict[int, Callable[[], None]] = {}
+        self._devices = {host: f"v{number}" for number, host in enumerate(hosts)}
+        self._scratch = Path("/run/chaos")  # in the tmpfs of the run's own mount namespace
         self._env = {**os.environ, "LD_LIBRARY_PATH": ":".join(libraries)}
         _run(["mount", "-t", "tmpfs", "tmpfs", "/run"])
         Path("/run/netns").mkdir()
+        self._scratch.mkdir()
         _run(["ip", "link", "set", "lo", "up"])
         _run(["ip", "link", "add", _BRIDGE, "type", "bridge"])
         _run(["ip", "addr", "add", f"{_NET}.1/24", "dev", _BRIDGE])
@@ -115,10 +137,75 @@ class NetnsLinks:
         """Answer arriving TCP segments with a reset."""
         return self._disturb([host], "meta l4proto tcp reject with tcp reset")
 
+    def mishap(self, host: str, mishap: Mishap) -> int:
+        """Its cable is taken out of the bridge and goes by way of a process, where it happens to them."""
+        self._tickets += 1
+        ticket, device = self._tickets, self._devices[host]
+        ours, theirs, count = f"q{ticket}a", f"q{ticket}b", self._scratch / f"mishap{ticket}"
+        _run(["ip", "link", "add", ours, "type", "veth", "peer", "name", theirs])
+        for plain in ([], self.inside(host)):
+            _run([*plain, sys.executable, "-m", "chaos.packets.wire", "eth0" if plain else ours])
+        # Nobody but the process is to answer what arrives at an end that lies open.
+        for each in (device, theirs):
+            Path(f"/proc/sys/net/ipv4/conf/{each}/arp_ignore").write_text("8", encoding="ascii")
+        _run(["ip", "link", "set", theirs, "up"])
+        _run(["ip", "link", "set", ours, "master", _BRIDGE, "up"])
+        _run(["ip", "link", "set", device, "nomaster"])
+        command = [sys.executable, "-m", "chaos.packets.server", device, theirs, str(count), msgspec.json.encode(mishap).decode()]
+        server = Process(command, self._scratch / f"mishap{ticket}.log")
+        server.start()
+        self._mishaps[ticket] = count
+
+        def end() -> None:
+            server.stop(5.0)
+            _run(["ip", "link", "set", device, "master", _BRIDGE])
+            _run(["ip", "link", "del", ours])
+
+        self._ends[ticket] = end
+        try:
+            wait_until(lambda: count.exists() or not server.running, 20.0, "the cable is spliced")
+        except WaitTimeout:
+            pass  # told below
+        if not count.exists():
+            self.lift(ticket)
+            raise CannotInject(f"no packet of {host} can be had: {server.log_tail(1)}")
+        return ticket
+
+    def acted(self, ticket: int) -> int:
+        """As the process has written it down."""
+        return int(self._mishaps[ticket].read_text(encoding="ascii"))
+
+    def throttle(self, host: str, kbit: int) -> int:
+        """A token bucket in both ends of the host's cable."""
+        ends: tuple[tuple[list[str], str], ...] = ((["-n", host], "eth0"), ([], self._devices[host]))
+        for where, device in ends:
+            rate = ["tbf", "rate", f"{kbit}kbit", "burst", "2kb", "latency", "2s"]
+            _run(["tc", *where, "qdisc", "add", "dev", device, "root", *rate])
+
+        def end() -> None:
+            for where, device in ends:
+                _run(["tc", *where, "qdisc", "del", "dev", device, "root"])
+
+        self._tickets += 1
+        self._ends[self._tickets] = end
+        return self._tickets
+
+    def rate_kbit(self, source: str, target: str, size: int) -> float:
+        """By the time that so many bytes take over TCP."""
+        take = [*self.inside(target), sys.executable, "-c", _TAKE, self.address(target)]
+        with subprocess.Popen(take, stdout=subprocess.PIPE, text=True) as taker:
+            assert taker.stdout is not None
+            taker.stdout.readline()
+            give = [*self.inside(source), sys.executable, "-c", _GIVE, self.address(target), str(size)]
+            subprocess.run(give, check=True, timeout=90)
+            return float(taker.stdout.readline())
+
     def lift(self, ticket: int) -> None:
         """Take the rules of one disturbance out."""
         for host in self._disturbed.pop(ticket, {}):
             self._apply(host)
+        if ticket in self._ends:
+            self._ends.pop(ticket)()
 
     def _disturb(self, hosts: Iterable[str], rule: str) -> int:
         self._tickets += 1
@@ -146,6 +233,30 @@ class NetnsLinks:
             subprocess.run(send, check=True, timeout=30)
             arrived = int(listener.stdout.readline())
         return count - arrived, count
+
+    def resolves(self, host: str, name: str, within_s: float) -> str | None:
+        """As any program there would look it up."""
+        command = [*self.inside(host), sys.executable, "-c", _LOOK_UP, name]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=within_s + 1.0)
+        except subprocess.TimeoutExpired:
+            return None
+        return done.stdout.strip() or None
+
+    def name_server(self, known: Mapping[str, str]) -> NameServer:
+        """On the bridge, which every host reaches."""
+        server = NameServer(f"{_NET}.1", known)
+        ask_only(f"{_NET}.1", self._scratch)
+        return server
+
+    def small_disks(self, nodes: int) -> Path:
+        """In memory, in the run's own mount namespace."""
+        folder = self._scratch / "disks"
+        for node in range(nodes):
+            there = folder / f"node{node}"
+            there.mkdir(parents=True)
+            _run(["mount", "-t", "tmpfs", "-o", f"size={_DISK_MIB}m", "tmpfs", str(there)])
+        return folder
 
     def address(self, host: str) -> str:
         """The host's address on the bridge."""

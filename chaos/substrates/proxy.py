@@ -8,20 +8,32 @@ from __future__ import annotations
 
 import itertools
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 from chaos.faults.cut import Cut
+from chaos.faults.data import Backup, Restore
+from chaos.faults.exhaust import Exhaust
+from chaos.faults.flap import Flap
 from chaos.faults.freeze import Freeze, FreezeApp
 from chaos.faults.kill import Kill, KillNode, Terminate
+from chaos.faults.litter import Alarm, Litter
 from chaos.faults.loss import Reset
 from chaos.faults.operator import Delete, Overwrite, Revoke
+from chaos.faults.restarts import Restarts
 from chaos.faults.toxic import Toxify
+from chaos.packets.kinds import Mishap
 from chaos.proxy.control import ProxyProcess
 from chaos.proxy.toxics import Direction, Toxic
 from chaos.scenario import Inject, Scenario
 from chaos.substrates import CannotInject
+from chaos.substrates.names import NameServer
+from chaos.topology import needs_network
 
-_ANYWHERE = (Freeze, FreezeApp, Kill, KillNode, Terminate, Toxify, Revoke, Delete, Overwrite)
+_ANYWHERE = (
+    *(Freeze, FreezeApp, Flap, Kill, KillNode, Terminate, Restarts, Exhaust, Toxify),
+    *(Revoke, Delete, Overwrite, Litter, Alarm, Backup, Restore),
+)
 _PODS = frozenset({"leader", "followers", "candidates"})
 _HELLOS = {"zookeeper": b"srvr"}
 _HELLO = b"GET / HTTP/1.0\r\n\r\n"
@@ -35,6 +47,9 @@ def missing() -> str | None:
 
 def lacks(found: Scenario) -> str | None:
     """Why this scenario cannot be carried out here, or None if it can."""
+    special = needs_network(found.topology)
+    if special is not None:
+        return f"the topology has {special}: {_REFUSED}"
     for step in found.method:
         reason = _lacks(step) if isinstance(step, Inject) else None
         if reason is not None:
@@ -44,6 +59,8 @@ def lacks(found: Scenario) -> str | None:
 
 def _lacks(step: Inject) -> str | None:
     fault = step.fault
+    if "connected-node" in (getattr(fault, name, None) for name in ("source", "to", "at")):
+        return f"the fault {step.name} asks whom the leader is connected to: {_REFUSED}"
     if isinstance(fault, Cut) and not (_of_pods(fault.source) or _of_pods(fault.to)):
         return f"the fault {step.name} cuts store nodes from each other: {_REFUSED}"
     if isinstance(fault, Reset) and not _of_pods(fault.at):
@@ -97,6 +114,22 @@ class ProxyLinks:
             raise CannotInject(f"no proxy stands before {host}: {_REFUSED}")
         return self._add([(self._proxies[host], Toxic("reset"))])
 
+    def mishap(self, host: str, mishap: Mishap) -> int:
+        """A proxy sees no packets."""
+        raise CannotInject(f"a proxy sees no packets: {_REFUSED}")
+
+    def acted(self, ticket: int) -> int:
+        """It never has."""
+        raise CannotInject(f"a proxy sees no packets: {_REFUSED}")
+
+    def throttle(self, host: str, kbit: int) -> int:
+        """A proxy has no line."""
+        raise CannotInject(f"a proxy has no line to narrow: {_REFUSED}")
+
+    def rate_kbit(self, source: str, target: str, size: int) -> float:
+        """It has none."""
+        raise CannotInject(f"a proxy has no line to measure: {_REFUSED}")
+
     def _add(self, toxics: Sequence[tuple[ProxyProcess, Toxic]]) -> int:
         ticket = next(self._tickets)
         self._added[ticket] = []
@@ -124,6 +157,18 @@ class ProxyLinks:
     def ping_loss(self, source: str, target: str, count: int) -> tuple[int, int]:
         """A proxy passes no datagrams."""
         raise CannotInject(f"a proxy passes no datagrams: {_REFUSED}")
+
+    def resolves(self, host: str, name: str, within_s: float) -> str | None:
+        """Every host asks what this machine asks."""
+        raise CannotInject(f"the machine's own name server is nobody's to break: {_REFUSED}")
+
+    def name_server(self, known: Mapping[str, str]) -> NameServer:
+        """Nobody would ask it."""
+        raise CannotInject(f"a name server of the run's own would not be asked: {_REFUSED}")
+
+    def small_disks(self, nodes: int) -> Path:
+        """Nothing can be mounted."""
+        raise CannotInject(f"a small disk has to be mounted: {_REFUSED}")
 
     def address(self, host: str) -> str:
         """Every host is this one."""

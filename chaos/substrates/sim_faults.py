@@ -13,6 +13,7 @@ from chaos.faults.operator import Delete, Revoke
 from chaos.faults.toxic import Toxify
 from chaos.scenario import Inject, Scenario
 from chaos.substrates import CannotInject
+from chaos.topology import Topology
 from tests.sim.fleet import Fleet
 from tests.sim.host import Host
 from tests.sim.plan import Strike
@@ -20,6 +21,7 @@ from tests.sim.stores.cluster import StoreNode
 
 ELECTION = "jobs"
 _FOR_EVER_S = 1e9
+_NOT_SIMULATED = ("names", "disk", "identity", "clock", "app_clock")
 _KNOWN = (Cut, Freeze, Kill, KillNode, Terminate, Revoke, Delete)
 Undo = Callable[[], None]
 Struck = tuple[str, list[str], Callable[[], bool], Undo]
@@ -31,6 +33,10 @@ def lacks(found: Scenario) -> str | None:
     """Why this scenario cannot be carried out here, or None if it can."""
     if found.expect.stale_unfenced:
         return "no apps are simulated here, which would have to write what is stale"
+    plain = {name: getattr(Topology(), name) for name in _NOT_SIMULATED}
+    special = [name for name, value in plain.items() if getattr(found.topology, name) != value]
+    if special or found.topology.store_nodes == 5:
+        return f"the topology's {', '.join(special) or 'store_nodes: 5'} is not simulated: use --substrate netns"
     for step in found.method:
         if isinstance(step, Inject) and not _simulated(step):
             return f"the fault {step.name} is not simulated: use --substrate netns"
@@ -39,6 +45,8 @@ def lacks(found: Scenario) -> str | None:
 
 def _simulated(step: Inject) -> bool:
     fault = step.fault
+    if "connected-node" in (getattr(fault, name, None) for name in ("source", "to", "at")):
+        return False
     return isinstance(fault, _KNOWN) or (isinstance(fault, Toxify) and fault.kind == "swallow")
 
 
