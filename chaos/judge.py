@@ -134,17 +134,12 @@ def judge(run: Run, scenario: Scenario) -> list[Check]:
     if run.subject != "leaderd":
         return [_together(run), _peer_failover(run), _shown(run)]
     return [
-        _broken(
-            "no-overlap",
-            overlaps(without(run.claims, _by_hand(run))),
-            f"{len(run.claims)} promises, none of two holders share an instant{_gap(run)}",
-        ),
-        *_promised(run),
+        *_exclusive(run, scenario),
         _broken("tokens-increase", token_faults(run.claims), f"tokens {', '.join(str(t) for t in _tokens(run)) or 'none'}"),
         _broken("no-stale-write", stale_writes(run.writes), f"{len(run.writes)} fenced writes in order of their tokens"),
         _broken(
             "answers-honest",
-            dishonest(run.answers, float(run.facts.get("promise_s") or run.facts["ttl_s"])),
+            dishonest(run.answers, float(run.facts.get("promise_s") or run.facts["ttl_s"]) / scenario.expect.slowest_clock),
             f"{len(run.answers)} answers agree with their own state, token and promise",
         ),
         *_moves(run, scenario),
@@ -156,6 +151,16 @@ def judge(run: Run, scenario: Scenario) -> list[Check]:
         _logs(run),
         _shown(run),
     ]
+
+
+def _exclusive(run: Run, scenario: Scenario) -> list[Check]:
+    found = overlaps(without(run.claims, _by_hand(run)))
+    if scenario.expect.overlap:
+        if found:
+            return [Check("control", PASS, f"beyond what is allowed for two lead at once: {found[0].text}")]
+        return [Check("control", UNKNOWN, "no two led at once, so the run has not shown that the bound is needed")]
+    fine = f"{len(run.claims)} promises, none of two holders share an instant{_gap(run)}"
+    return [_broken("no-overlap", found, fine), *_promised(run)]
 
 
 def _promised(run: Run) -> list[Check]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import sys
@@ -15,6 +16,8 @@ from chaos.probe import EVERY_S, Probe
 from chaos.proxy.control import ProxyProcess
 from chaos.subjects import PEERS
 from chaos.topology import Topology
+from chaos.workload.clocks import SkewFile
+from chaos.workload.journaled import CLOCK_ENV
 from testbed.process import Process, StartError, wait_until
 
 APP = Path(__file__).with_name("workload") / "app.py"
@@ -63,6 +66,8 @@ class Pod:
     via_proxy: bool = False
     """Whether it reaches the store through a proxy of its own."""
     proxy: ProxyProcess | None = None
+    skew: SkewFile | None = None
+    """Its daemon's clocks, where they can be changed."""
     daemon: Process = field(init=False)
     app: Process = field(init=False)
     probe: Probe = field(init=False)
@@ -76,12 +81,18 @@ class Pod:
             upstreams = {f"s{number}": address for number, address in enumerate(self.endpoints, 1)}
             self.proxy = ProxyProcess(self.inside, self.sockets / self.name / "proxy", upstreams, self.folder / "proxy.log")
             self.endpoints = list(self.proxy.start().values())
-        self.probe = Probe(self.name, self.socket, plan.election, plan.promise, self.recorder, plan.poll_every_s)
+        environment = {"LEADERD_RUNTIME_DIR": str(self.socket.parent)}
+        true_ns = None
+        if plan.topology.clock == "faked":
+            there = self.sockets / self.name / "clock"
+            skew = self.skew = SkewFile(there)
+            environment[CLOCK_ENV] = str(there)
+            true_ns = lambda shown_ns: math.floor(skew.get().true(shown_ns / 1e9) * 1e9)  # noqa: E731
+        self.probe = Probe(self.name, self.socket, plan.election, plan.promise, self.recorder, plan.poll_every_s, true_ns=true_ns)
         elsewhen = _OTHER_CLOCK if plan.topology.app_clock == "other" else ()
         arguments = [self.name, str(self.socket), plan.election, str(self.sockets), str(plan.slot_s)]
         self.app = Process([*self.inside, *elsewhen, sys.executable, str(APP), *arguments], self.folder / "app.log")
         command = self._leaderd() if not plan.peer else PEERS[plan.peer].command(self.endpoints, plan.election, str(self.socket))
-        environment = {"LEADERD_RUNTIME_DIR": str(self.socket.parent)}
         self.daemon = Process([*self.inside, *command], self.folder / "daemon.log", env=environment)
 
     def _leaderd(self) -> list[str]:

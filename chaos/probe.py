@@ -10,6 +10,7 @@ import http.client
 import json
 import socket
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from chaos.history import Recorder, now_ns
@@ -34,6 +35,7 @@ class Probe:
     """One instance under observation. `latest` is the last yes: its token and until when it was promised (boot ns).
 
     `elsewhere`: its clock may be another machine's, so that a promise is counted from when we asked, by how long it is.
+    `true_ns`: when it is what its clock shows, where that is not as this machine's.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Probe:
         every_s: float = EVERY_S,
         *,
         elsewhere: bool = False,
+        true_ns: Callable[[int], int] | None = None,
     ) -> None:
         self.instance = instance
         self.latest: tuple[int, int] | None = None
@@ -54,6 +57,7 @@ class Probe:
         self.state: str | None = None
         self._every_s = every_s
         self._elsewhere = elsewhere
+        self._true_ns = true_ns
         self._path = path
         self._target = f"/is-leader/{election}?promise={promise}"
         self._recorder = recorder
@@ -99,6 +103,8 @@ class Probe:
                 until_ns = answer.get("valid_until_boottime_ns", asked_ns)
                 if self._elsewhere:
                     until_ns = asked_ns + int(answer["valid_for_ms"]) * 1_000_000
+                elif self._true_ns is not None:
+                    until_ns = self._true_ns(until_ns)
                 facts |= {"token": answer["token"], "until_ns": until_ns}
                 self.latest = (answer["token"], max(until_ns, got_ns + _TAKEN_FOR_NS))
             self._recorder.note("poll", asked_ns, state=self.state, **facts)

@@ -7,6 +7,7 @@ a probe in `bites` that shows it works (else the run is inconclusive, never gree
 from __future__ import annotations
 
 from chaos.faults.base import Injection, NotBiting
+from chaos.faults.clock import Clock
 from chaos.faults.cut import Cut
 from chaos.faults.data import Backup, Restore
 from chaos.faults.exhaust import Exhaust
@@ -24,12 +25,12 @@ from chaos.faults.strained import Disk
 from chaos.faults.toxic import Toxify
 
 _Network = Cut | Loss | Reset | Packets | Throttle | Toxify | Names
-_Process = Freeze | FreezeApp | Flap | Kill | Terminate | Restarts | Exhaust
+_Process = Freeze | FreezeApp | Flap | Kill | Terminate | Restarts | Exhaust | Clock
 _Store = KillNode | Disk | Fill | Alarm | Backup | Restore | Litter | Revoke | Delete | Overwrite
 Fault = _Network | _Process | _Store
 MENU: tuple[type[Fault], ...] = (
     *(Cut, Loss, Reset, Packets, Throttle, Toxify, Names),
-    *(Freeze, FreezeApp, Flap, Kill, Terminate, Restarts, Exhaust),
+    *(Freeze, FreezeApp, Flap, Kill, Terminate, Restarts, Exhaust, Clock),
     *(KillNode, Disk, Fill, Alarm, Backup, Restore, Litter, Revoke, Delete, Overwrite),
 )
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -40,6 +42,8 @@ class Disk(msgspec.Struct, frozen=True, tag="disk", tag_field="fault", forbid_un
             return all(word in _read(_trace(bed, node)) for node in nodes)
 
         def bites() -> str:
+            # Where nobody comes or goes nothing is written: renewals are reads. So something is, whatever comes of it.
+            threading.Thread(target=_write, args=(bed,), daemon=True).start()
             try:
                 wait_until(acted, 10.0, "a sync of each node was met", every=0.1)
             except WaitTimeout:
@@ -72,6 +76,11 @@ class Disk(msgspec.Struct, frozen=True, tag="disk", tag_field="fault", forbid_un
             tracer.stop(1.0)
             raise CannotInject(f"strace cannot attach to a store node: {tracer.log_tail(3)}")
         return tracer
+
+
+def _write(bed: Bed) -> None:
+    with suppress(Exception):  # the store may well refuse: that is the fault
+        bed.operator.catch_up(0)
 
 
 def _trace(bed: Bed, node: int) -> Path:

@@ -11,6 +11,7 @@ import socket
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from chaos.faults.clock import Clock
 from chaos.faults.cut import Cut
 from chaos.faults.data import Backup, Restore
 from chaos.faults.exhaust import Exhaust
@@ -31,7 +32,7 @@ from chaos.substrates.names import NameServer
 from chaos.topology import needs_network
 
 _ANYWHERE = (
-    *(Freeze, FreezeApp, Flap, Kill, KillNode, Terminate, Restarts, Exhaust, Toxify),
+    *(Freeze, FreezeApp, Flap, Kill, KillNode, Terminate, Restarts, Exhaust, Clock, Toxify),
     *(Revoke, Delete, Overwrite, Litter, Alarm, Backup, Restore),
 )
 _PODS = frozenset({"leader", "followers", "candidates"})

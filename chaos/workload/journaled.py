@@ -10,14 +10,20 @@ import json
 import math
 import os
 import sys
+from pathlib import Path
 
+from chaos.workload import clocks
+from chaos.workload.clocks import SkewFile
 from leaderd import __main__ as leaderd
 from leaderd.board import Answer, Board, Enter
 from leaderd.clock import Instant
 
+CLOCK_ENV = "LEADERD_CHAOS_CLOCK"
+"""The file of a clock that the daemon is to go by (`chaos.workload.clocks`)."""
 
-def keep(path: str) -> None:
-    """From now on all boards of this process write their promises there."""
+
+def keep(path: str, skew: SkewFile | None = None) -> None:
+    """From now on all boards of this process write their promises there; by `skew` they are told in the machine's own time."""
     file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     judge = Board._judge
 
@@ -26,7 +32,8 @@ def keep(path: str) -> None:
     ) -> Answer:
         answer = judge(self, name, instant, enter, promise_s, min_valid_s, token)
         if answer.leader and answer.promised_until_s is not None:
-            until_ns, at_ns = (math.floor(at_s * 1_000_000_000) for at_s in (answer.promised_until_s, answer.now_s))
+            instants = (answer.promised_until_s, answer.now_s)
+            until_ns, at_ns = (math.floor((at_s if skew is None else skew.get().true(at_s)) * 1e9) for at_s in instants)
             line = {"at_ns": at_ns, "election": name, "token": answer.token, "until_ns": until_ns}
             os.write(file, json.dumps(line, separators=(",", ":")).encode() + b"\n")
         return answer
@@ -35,6 +42,7 @@ def keep(path: str) -> None:
 
 
 if __name__ == "__main__":
-    keep(sys.argv[1])
+    faked = os.environ.pop(CLOCK_ENV, None)
+    keep(sys.argv[1], None if faked is None else clocks.obey(Path(faked)))
     sys.argv[:2] = ["leaderd"]
     sys.exit(leaderd.main())

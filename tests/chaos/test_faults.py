@@ -6,6 +6,8 @@ import os
 import random
 import socket
 import struct
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,6 +21,7 @@ from chaos.faults.flap import Flap
 from chaos.packets.kinds import Mishap, Way
 from chaos.substrates.menu import MENU
 from chaos.substrates.names import NameServer
+from chaos.workload import clocks
 from testbed.process import Process, wait_until
 
 FRAMES = [bytes(12) + b"\x08\x00" + bytes([0x45]) + bytes(19) + bytes([number] * 20) for number in range(200)]
@@ -197,3 +200,59 @@ def test_what_needs_the_network_itself_is_refused_elsewhere(name):
 def test_a_program_that_is_not_here_is_told_before_anything_starts(monkeypatch):
     monkeypatch.setattr("chaos.faults.strained.shutil", SimpleNamespace(which=lambda name: None))
     assert "strace" in str(MENU["netns"].lacks(scenario.load("disk-slow")))
+
+
+# ---- clocks
+
+
+def test_a_clock_goes_on_from_what_it_shows(tmp_path, monkeypatch):
+    now_s = [100.0]
+    monkeypatch.setattr(clocks, "boot_s", lambda: now_s[0])
+    ours, theirs = clocks.SkewFile(tmp_path / "clock"), clocks.SkewFile(tmp_path / "clock")
+    assert theirs.get().shown(100.0) == 100.0
+    ours.change(rate=0.5)
+    now_s[0] = 110.0
+    assert theirs.get().shown(110.0) == 105.0
+    ours.change(rate=2.0)
+    now_s[0] = 111.0
+    assert theirs.get().shown(111.0) == 107.0, "no step where the rate changes"
+    assert theirs.get().true(107.0) == 111.0
+
+
+def test_a_mark_tells_that_a_change_was_seen(tmp_path):
+    ours, theirs = clocks.SkewFile(tmp_path / "clock"), clocks.SkewFile(tmp_path / "clock")
+    theirs.obeyed()
+    ours.change(wall_s=600.0)
+    assert not ours.seen
+    assert theirs.obeyed().wall_s == 600.0
+    assert ours.seen
+
+
+OBEYS = """
+import asyncio, sys, time
+from pathlib import Path
+from chaos.workload import clocks
+from leaderd.clock import BootClock
+skew = clocks.obey(Path(sys.argv[1]))
+clock = BootClock(1.0)
+skew.change(rate=4.0)
+async def main():
+    before, began_s = clock.now_s(), time.monotonic()
+    await asyncio.sleep(1.0)
+    print(time.monotonic() - began_s, clock.now_s() - before, clock.instant().jumps)
+    skew.change(wall_s=600.0)
+    print(clock.instant().jumps, clock.wall_s() - time.time())
+asyncio.run(main())
+"""
+
+
+def test_a_daemon_obeys(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", OBEYS, str(tmp_path / "clock")], capture_output=True, text=True, timeout=30, check=True
+    )
+    took_s, showed_s, jumps, jumped, ahead_s = (float(word) for word in done.stdout.split())
+    assert took_s < 0.8, "a second of its own is a quarter of ours"
+    assert showed_s >= 1.0
+    assert jumps == 0, "a clock that is fast has not jumped"
+    assert jumped == 1
+    assert ahead_s > 600.0
