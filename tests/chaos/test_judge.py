@@ -68,6 +68,10 @@ def test_a_good_run_passes_and_tells_its_figures(tmp_path):
     assert "3.70 s" in checks["failover-within"].text
 
 
+def sessions(found, running):
+    return {"kind": "sessions", "at_ns": 7 * S, "found": found, "running": running}
+
+
 LATE = ("failover-within", "FAIL")
 
 
@@ -105,6 +109,9 @@ def without(kind, **also):
         (without("end"), None, "faults-bite", "UNKNOWN"),
         ([line for line in GOOD if line["kind"] != "poll"], None, "faults-bite", "UNKNOWN"),
         (GOOD, Expect(stale_unfenced=True), "control", "UNKNOWN"),  # a control without its anomaly has shown nothing
+        (GOOD, Expect(overlap=True), "control", "UNKNOWN"),  # and no two leaders where there were meant to be two
+        ([*GOOD[:-1], sessions(4, 3), GOOD[-1]], None, "no-orphans", "FAIL"),
+        (GOOD, Expect(writes=3), "apps-write", "FAIL"),
     ],
 )
 def test_what_is_wrong_is_found(tmp_path, lines, expect, name, verdict):
@@ -204,3 +211,24 @@ def test_what_is_taken_away_by_hand_has_to_be_noticed_within_a_second(tmp_path):
         lines = [*run, fault, yes("c2", 9, 5.1, 5.4), yes("c1", 5, 5.2, until_s), GOOD[-1]]
         checks, _ = judged(tmp_path, lines, Expect())
         assert checks["no-overlap"].verdict == verdict
+
+
+def test_sessions_are_judged_where_they_were_counted(tmp_path):
+    assert "no-orphans" not in judged(tmp_path, GOOD)[0], "a history of before they were"
+    checks, verdict = judged(tmp_path, [*GOOD[:-1], sessions(2, 3), GOOD[-1]], Expect(writes=2))
+    assert verdict == judge.PASS
+    assert checks["no-orphans"].text == "2 sessions in the store, 3 daemons run"
+    assert checks["apps-write"].verdict == judge.PASS
+
+
+def test_a_control_of_clocks_wants_two_leaders_and_forgives_nothing_else(tmp_path):
+    two = [*GOOD[:-1], yes("c1", 5, 5.2, 5.5), GOOD[-1]]
+    checks, verdict = judged(tmp_path, two, Expect(overlap=True))
+    assert (checks["control"].verdict, verdict) == ("PASS", "PASS")
+    assert judged(tmp_path, [*two[:-1], write("fenced", 5, 7.0), GOOD[-1]], Expect(overlap=True))[1] == judge.FAIL
+
+
+def test_a_slow_clock_promises_for_longer(tmp_path):
+    lines = [run_line(promise_s=0.3), yes("c1", 5, 1.0, 1.6), *GOOD[2:]]
+    assert judged(tmp_path, lines)[0]["answers-honest"].verdict == judge.FAIL
+    assert judged(tmp_path, lines, Expect(slowest_clock=0.5))[0]["answers-honest"].verdict == judge.PASS
