@@ -2,10 +2,9 @@
 
 Temporary folders are made where no disk stalls (see testbed/scratch.py).
 
-Most of the time tests wait: for a lease to run out, for a server to notice. The simulation computes. Under xdist the swarm is one
-group, begun first, and the rest of the simulation another, so that one processor computes while the other serves those who wait.
-Spread over all workers as it came, the simulation kept both busy for five minutes, in which nothing else ran, and both idle for
-most of the other ten.
+Most of the time tests wait: for a lease to run out, for a server to notice. The simulation computes. Under xdist it is one group,
+the largest, which is begun first: one processor computes, the other serves those who wait. Spread over all workers as it came, it
+kept both busy for five minutes, in which nothing else ran, and both idle for most of the other ten.
 """
 
 from __future__ import annotations
@@ -20,12 +19,19 @@ from testbed.scratch import scratch_root
 os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(scratch_root()))
 
 _SIMULATION = Path(__file__).parent / "sim"
-_SWARM = _SIMULATION / "test_swarm.py"
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if _SIMULATION in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("swarm" if item.path == _SWARM else "simulation"))
-    items.sort(key=lambda item: item.path != _SWARM)
+            item.add_marker(pytest.mark.xdist_group("simulation"))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    if getattr(session.config.option, "loadgroup", False):
+        alone = [item.nodeid for item in session.items if item.get_closest_marker("xdist_group") and "@" not in item.nodeid]
+        if alone:
+            raise pytest.UsageError(
+                f"xdist takes {alone[0]} out of its group, as it does with pytest 9.2: install what requirements-dev.txt pins"
+            )
