@@ -36,6 +36,7 @@ from leaderd.observing import Afterwards
 from leaderd.recorder import Recorder
 from leaderd.runner import Runner
 from leaderd.stores.base import Identity
+from leaderd.surfaces.crowded import Crowded
 from leaderd.surfaces.files import StateFileError, StateFiles
 from leaderd.surfaces.http import Health, HttpSurfaces, UnixAddress
 from leaderd.surfaces.view import StoreFacts, View
@@ -118,6 +119,7 @@ class Daemon:
     async def run(self) -> int:
         """From the first to the last breath."""
         self._handle_signals()
+        asyncio.get_running_loop().set_exception_handler(Crowded())
         try:
             if self._grpc is not None:
                 await self._grpc.start()
