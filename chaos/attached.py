@@ -120,7 +120,7 @@ class Attached:
             case Heal():
                 self._heal(step.name)
             case Hold():
-                self._hold(self._seconds(step.time))
+                self._hold(self._seconds(step.time), nobody=step.nobody)
             case AwaitLeader():
                 self._await_leader(self._seconds(step.within), step.other)
             case AwaitNobody():
@@ -171,9 +171,16 @@ class Attached:
                 self._recorder.note("heal", name=each, text=text)
                 self._say(f"healed: {text}")
 
-    def _hold(self, span_s: float) -> None:
+    def _hold(self, span_s: float, *, nobody: bool = False) -> None:
         self._say(f"{span_s:g} s under observation")
-        time.sleep(span_s)  # a run is a stretch of real time that is looked at
+        if not nobody:
+            time.sleep(span_s)  # a run is a stretch of real time that is looked at
+            return
+        try:
+            leader = wait_until(self._leading, span_s, "somebody leads, where nobody may")
+        except WaitTimeout:
+            return
+        self._recorder.note("missed", text=f"{leader} leads, where nobody may")
 
     def _await_leader(self, within_s: float, other: bool) -> None:
         self._await(lambda: self._leading(self._led_before if other else None), within_s, "another leads" if other else "one leads")

@@ -153,7 +153,7 @@ class Engine:
             case Heal():
                 self._heal(step.name)
             case Hold():
-                self._hold(self._seconds(step.time))
+                self._hold(self._seconds(step.time), nobody=step.nobody)
             case AwaitLeader():
                 self._await_leader(self._seconds(step.within), step.other)
             case AwaitNobody():
@@ -188,9 +188,16 @@ class Engine:
                 self._recorder.note("heal", name=each, text=injection.text)
                 self._say(f"healed: {injection.text}")
 
-    def _hold(self, span_s: float) -> None:
+    def _hold(self, span_s: float, *, nobody: bool = False) -> None:
         self._say(f"{span_s:g} s under observation")
-        time.sleep(span_s)  # the one place: a run is a stretch of real time that is looked at
+        if not nobody:
+            time.sleep(span_s)  # the one place: a run is a stretch of real time that is looked at
+            return
+        try:
+            leader = wait_until(self._bed.leader, span_s, "somebody leads, where nobody may")
+        except WaitTimeout:
+            return
+        self._missed(f"{leader.name} leads, where nobody may")
 
     def _await_leader(self, within_s: float, other: bool) -> None:
         try:

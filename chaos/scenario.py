@@ -37,9 +37,10 @@ class Heal(msgspec.Struct, frozen=True, tag="heal", tag_field="step", forbid_unk
 
 
 class Hold(msgspec.Struct, frozen=True, tag="hold", tag_field="step", forbid_unknown_fields=True):
-    """Let time pass under observation."""
+    """Let time pass under observation; with `nobody`, it is a failure if somebody leads meanwhile."""
 
     time: Span
+    nobody: bool = False
 
 
 class AwaitLeader(msgspec.Struct, frozen=True, tag="await-leader", tag_field="step", forbid_unknown_fields=True):

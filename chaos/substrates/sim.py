@@ -181,12 +181,21 @@ class Simulation:
             case Heal():
                 self._heal(step.name)
             case Hold():
-                self._pass(self._seconds(step.time))
+                self._hold(self._seconds(step.time), nobody=step.nobody)
             case AwaitLeader():
                 other = self._led_before if step.other else None
                 self._await(lambda: self._leading(other), self._seconds(step.within), "another one leads" if other else "one leads")
             case AwaitNobody():
                 self._await(lambda: self._leading() is None, self._seconds(step.within), "nobody leads")
+
+    def _hold(self, span_s: float, *, nobody: bool) -> None:
+        end_s = self._now_s + span_s
+        while nobody and self._now_s < end_s:
+            if self._leading() is not None:
+                self._note("missed", text=f"{self._leading()} leads, where nobody may")
+                break
+            self._pass(POLL_EVERY_S)
+        self._pass(max(0.0, end_s - self._now_s))
 
     def _inject(self, step: Inject) -> None:
         if self._seed:

@@ -13,12 +13,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from chaos import scenario
+from chaos import engine, judge, scenario
 from chaos.bed import connected_to
 from chaos.faults import NotBiting, exhaust, flap
 from chaos.faults.exhaust import Exhaust
 from chaos.faults.flap import Flap
 from chaos.packets.kinds import Mishap, Way
+from chaos.substrates import sim
 from chaos.substrates.menu import MENU
 from chaos.substrates.names import NameServer
 from chaos.workload import clocks
@@ -255,3 +256,14 @@ def test_a_daemon_obeys(tmp_path):
     assert jumps == 0, "a clock that is fast has not jumped"
     assert jumped == 1
     assert ahead_s > 600.0
+
+
+def test_somebody_who_leads_where_nobody_may_is_told(tmp_path):
+    steps = "{step: hold, time: 1s, nobody: true}"
+    path = tmp_path / "x.yaml"
+    path.write_text(f"{{title: t, why: w, method: [{steps}]}}")
+    found = scenario.load(str(path))
+    sim.carry_out(found, "etcd", 0, tmp_path, engine.facts(found, "x", "etcd", "sim"), lambda line: None)
+    checks = {check.name: check for check in judge.judge(judge.read(tmp_path), found)}
+    assert checks["failover-within"].verdict == judge.FAIL
+    assert "where nobody may" in checks["failover-within"].text
