@@ -45,6 +45,8 @@ class Run:
     unfenced: list[Write] = field(default_factory=list)
     faults: list[Line] = field(default_factory=list)
     bitten: set[str] = field(default_factory=set)
+    changes: list[float] = field(default_factory=list)
+    """When a fault was injected, or healed."""
     missed: list[Line] = field(default_factory=list)
     errors: list[Line] = field(default_factory=list)
     """What the daemons' logs call errors."""
@@ -95,6 +97,9 @@ def _take(run: Run, line: Line) -> None:
             run.promises.append(Claim("jobs", line["instance"], line["token"], at_s, line["until_ns"] / 1e9))
         case "fault":
             run.faults.append(line)
+            run.changes.append(at_s)
+        case "heal":
+            run.changes.append(at_s)
         case "bites":
             run.bitten.add(line["name"])
         case "missed":
@@ -137,11 +142,7 @@ def judge(run: Run, scenario: Scenario) -> list[Check]:
         *_exclusive(run, scenario),
         _broken("tokens-increase", token_faults(run.claims), f"tokens {', '.join(str(t) for t in _tokens(run)) or 'none'}"),
         _broken("no-stale-write", stale_writes(run.writes), f"{len(run.writes)} fenced writes in order of their tokens"),
-        _broken(
-            "answers-honest",
-            dishonest(run.answers, float(run.facts.get("promise_s") or run.facts["ttl_s"]) / scenario.expect.slowest_clock),
-            f"{len(run.answers)} answers agree with their own state, token and promise",
-        ),
+        _honest(run, scenario),
         *_moves(run, scenario),
         _failover(run, scenario),
         _recovers(run, scenario),
@@ -161,6 +162,17 @@ def _exclusive(run: Run, scenario: Scenario) -> list[Check]:
         return [Check("control", UNKNOWN, "no two led at once, so the run has not shown that the bound is needed")]
     fine = f"{len(run.claims)} promises, none of two holders share an instant{_gap(run)}"
     return [_broken("no-overlap", found, fine), *_promised(run)]
+
+
+def _honest(run: Run, scenario: Scenario) -> Check:
+    rate = scenario.expect.clock_rate
+    promise_s = float(run.facts.get("promise_s") or run.facts["ttl_s"]) / min(rate, 1.0)
+    answers = run.answers
+    if rate != 1.0:
+        # A promise under way where the rate changes ends at another instant than was reckoned when it was given.
+        answers = [each for each in answers if not any(at_s - promise_s < each.got_s < at_s + promise_s for at_s in run.changes)]
+    fine = f"{len(answers)} answers agree with their own state, token and promise"
+    return _broken("answers-honest", dishonest(answers, promise_s), fine)
 
 
 def _promised(run: Run) -> list[Check]:

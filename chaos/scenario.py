@@ -73,8 +73,8 @@ class Expect(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The run is a negative control of another kind: a clock runs beyond what is allowed for, so two must be seen to lead, and only
     the tokens tell them apart.
     """
-    slowest_clock: float = 1.0
-    """How many seconds the slowest clock shows a second: a promise holds for so much longer."""
+    clock_rate: float = 1.0
+    """How many seconds a second the clock shows that the faults change. A promise by a slow one holds for so much longer."""
     writes: int | None = None
     """How many writes of the apps the fenced resource has to take at least."""
 

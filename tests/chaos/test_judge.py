@@ -231,4 +231,9 @@ def test_a_control_of_clocks_wants_two_leaders_and_forgives_nothing_else(tmp_pat
 def test_a_slow_clock_promises_for_longer(tmp_path):
     lines = [run_line(promise_s=0.3), yes("c1", 5, 1.0, 1.6), *GOOD[2:]]
     assert judged(tmp_path, lines)[0]["answers-honest"].verdict == judge.FAIL
-    assert judged(tmp_path, lines, Expect(slowest_clock=0.5))[0]["answers-honest"].verdict == judge.PASS
+    assert judged(tmp_path, lines, Expect(clock_rate=0.5))[0]["answers-honest"].verdict == judge.PASS
+    less = [run_line(promise_s=0.31), *GOOD[1:2], yes("c1", 5, 1.1, 1.2), *GOOD[2:]]
+    assert judged(tmp_path, less)[0]["answers-honest"].verdict == judge.FAIL
+    assert judged(tmp_path, less, Expect(clock_rate=2.0))[0]["answers-honest"].verdict == judge.FAIL
+    changed = [*less[:3], {"kind": "heal", "at_ns": int(1.05 * S), "name": "clock", "text": "x"}, *less[3:]]
+    assert judged(tmp_path, changed, Expect(clock_rate=2.0))[0]["answers-honest"].verdict == judge.PASS
