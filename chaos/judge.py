@@ -50,6 +50,8 @@ class Run:
     missed: list[Line] = field(default_factory=list)
     errors: list[Line] = field(default_factory=list)
     """What the daemons' logs call errors."""
+    began_s: float = 0.0
+    """When everybody was up."""
     healed_s: float | None = None
     answers: list[Answer] = field(default_factory=list)
     promises: list[Claim] = field(default_factory=list)
@@ -108,6 +110,8 @@ def _take(run: Run, line: Line) -> None:
             run.errors.append(line)
         case "sessions":
             run.sessions = line
+        case "step" if line["text"] == "the run begins":
+            run.began_s = at_s
         case "step" if line["text"] == "everything is healed":
             run.healed_s = at_s
         case "end":
@@ -282,7 +286,8 @@ def _moves(run: Run, scenario: Scenario) -> list[Check]:
     if wanted is None:
         return []
     least, most = (wanted, wanted) if isinstance(wanted, int) else wanted
-    moves = len(_tokens(run)) - 1
+    # While the pods come up the machine is busy with that, and the first one may lose its term to it.
+    moves = len({claim.token for claim in run.claims if claim.end_s > run.began_s}) - 1
     word = PASS if least <= moves <= most else FAIL
     expected = f"{least}" if least == most else f"{least} to {most}"
     return [Check("no-needless-move", word, f"{moves} new terms, expected {expected}")]

@@ -1,6 +1,6 @@
 """What a run that was killed leaves behind: a folder with sockets, and a run folder without a verdict.
 
-Faults leave nothing: they live in namespaces that the kernel removes. A run holds a lock on what it uses, so what is locked stays.
+Faults leave nothing, for they live in namespaces that the kernel removes; but for an empty control group. A run holds a lock on what it uses, so what is locked stays.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import shutil
 import tempfile
 from pathlib import Path
 from typing import IO
+
+from chaos.faults import memory
 
 SOCKETS_PREFIX = "leaderd-chaos-"
 RESULTS = "results.json"
@@ -26,6 +28,7 @@ def hold(folder: Path) -> IO[str]:
 def find(out: Path) -> list[Path]:
     """What killed runs left in the place for temporary files and in the output folder, and nobody uses."""
     found = [path for path in sorted(Path(tempfile.gettempdir()).glob(f"{SOCKETS_PREFIX}*")) if (path / _LOCK).exists()]
+    found += memory.left_over()
     found += [path.parent for path in sorted(out.glob("*/job.json")) if not (path.parent / RESULTS).exists()]
     return [path for path in found if not _in_use(path)]
 
@@ -34,7 +37,10 @@ def remove(out: Path) -> list[Path]:
     """Remove it; returns what that was."""
     gone = find(out)
     for path in gone:
-        shutil.rmtree(path)
+        if path.is_relative_to("/sys"):
+            path.rmdir()  # a control group: its files are the kernel's
+        else:
+            shutil.rmtree(path)
     return gone
 
 

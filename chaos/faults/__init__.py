@@ -17,6 +17,7 @@ from chaos.faults.freeze import Freeze, FreezeApp
 from chaos.faults.kill import Kill, KillNode, Terminate
 from chaos.faults.litter import Alarm, Litter
 from chaos.faults.loss import Loss, Reset
+from chaos.faults.memory import OutOfMemory
 from chaos.faults.names import Names
 from chaos.faults.operator import Delete, Overwrite, Revoke
 from chaos.faults.packets import Packets, Throttle
@@ -25,12 +26,12 @@ from chaos.faults.strained import Disk
 from chaos.faults.toxic import Toxify
 
 _Network = Cut | Loss | Reset | Packets | Throttle | Toxify | Names
-_Process = Freeze | FreezeApp | Flap | Kill | Terminate | Restarts | Exhaust | Clock
+_Process = Freeze | FreezeApp | Flap | Kill | Terminate | Restarts | Exhaust | OutOfMemory | Clock
 _Store = KillNode | Disk | Fill | Alarm | Backup | Restore | Litter | Revoke | Delete | Overwrite
 Fault = _Network | _Process | _Store
 MENU: tuple[type[Fault], ...] = (
     *(Cut, Loss, Reset, Packets, Throttle, Toxify, Names),
-    *(Freeze, FreezeApp, Flap, Kill, Terminate, Restarts, Exhaust, Clock),
+    *(Freeze, FreezeApp, Flap, Kill, Terminate, Restarts, Exhaust, OutOfMemory, Clock),
     *(KillNode, Disk, Fill, Alarm, Backup, Restore, Litter, Revoke, Delete, Overwrite),
 )
 

@@ -20,6 +20,7 @@ from chaos.faults.freeze import Freeze, FreezeApp
 from chaos.faults.kill import Kill, KillNode, Terminate
 from chaos.faults.litter import Alarm, Litter
 from chaos.faults.loss import Reset
+from chaos.faults.memory import OutOfMemory
 from chaos.faults.operator import Delete, Overwrite, Revoke
 from chaos.faults.restarts import Restarts
 from chaos.faults.toxic import Toxify
@@ -32,7 +33,7 @@ from chaos.substrates.names import NameServer
 from chaos.topology import needs_network
 
 _ANYWHERE = (
-    *(Freeze, FreezeApp, Flap, Kill, KillNode, Terminate, Restarts, Exhaust, Clock, Toxify),
+    *(Freeze, FreezeApp, Flap, Kill, KillNode, Terminate, Restarts, Exhaust, OutOfMemory, Clock, Toxify),
     *(Revoke, Delete, Overwrite, Litter, Alarm, Backup, Restore),
 )
 _PODS = frozenset({"leader", "followers", "candidates"})

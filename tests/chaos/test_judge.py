@@ -213,6 +213,15 @@ def test_what_is_taken_away_by_hand_has_to_be_noticed_within_a_second(tmp_path):
         assert checks["no-overlap"].verdict == verdict
 
 
+def test_moves_are_counted_once_everybody_is_up(tmp_path):
+    before = [GOOD[0], yes("c3", 4, 0.2, 0.4), *GOOD[1:]]
+    assert judged(tmp_path, before, Expect(moves=1))[0]["no-needless-move"].verdict == judge.FAIL
+    begun = [*before[:2], step("the run begins", 0.5), *before[2:]]
+    assert judged(tmp_path, begun, Expect(moves=1))[0]["no-needless-move"].verdict == judge.PASS
+    late = [*before[:2], step("the run begins", 0.3), *before[2:]]
+    assert judged(tmp_path, late, Expect(moves=1))[0]["no-needless-move"].verdict == judge.FAIL, "it led when the run began"
+
+
 def test_sessions_are_judged_where_they_were_counted(tmp_path):
     assert "no-orphans" not in judged(tmp_path, GOOD)[0], "a history of before they were"
     checks, verdict = judged(tmp_path, [*GOOD[:-1], sessions(2, 3), GOOD[-1]], Expect(writes=2))
