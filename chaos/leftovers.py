@@ -1,6 +1,7 @@
 """What a run that was killed leaves behind: a folder with sockets, and a run folder without a verdict.
 
-Faults leave nothing, for they live in namespaces that the kernel removes; but for an empty control group. A run holds a lock on what it uses, so what is locked stays.
+Faults leave nothing, for they live in namespaces that the kernel removes; but for an empty control group.
+A run holds a lock on what it uses, so what is locked stays.
 """
 
 from __future__ import annotations

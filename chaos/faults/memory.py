@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import socket
 from contextlib import suppress
 from pathlib import Path
@@ -42,8 +43,8 @@ class OutOfMemory(msgspec.Struct, frozen=True, tag="out-of-memory", tag_field="f
         pid = pod.daemon.pid
         if base is None or pid is None:
             raise CannotInject(str(self.available() or f"the daemon of {host} does not run"))
-        group = base / f"{PREFIX}{os.getpid()}-{host}"
-        group.mkdir(exist_ok=True)
+        group = base / f"{PREFIX}{secrets.token_hex(4)}"  # our process id is one of many runs'
+        group.mkdir()
         limit = next(each for each in (group / "memory.limit_in_bytes", group / "memory.max") if each.exists())
         limit.write_text(str(_LIMIT_BYTES), encoding="ascii")
         (group / "cgroup.procs").write_text(str(pid), encoding="ascii")
