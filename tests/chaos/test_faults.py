@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import socket
 import struct
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 
 from chaos import engine, judge, scenario
 from chaos.bed import connected_to
+from chaos.faults import MENU as MENU_OF_FAULTS
 from chaos.faults import NotBiting, exhaust, flap
 from chaos.faults.exhaust import Exhaust
 from chaos.faults.flap import Flap
@@ -267,3 +269,20 @@ def test_somebody_who_leads_where_nobody_may_is_told(tmp_path):
     checks = {check.name: check for check in judge.judge(judge.read(tmp_path), found)}
     assert checks["failover-within"].verdict == judge.FAIL
     assert "where nobody may" in checks["failover-within"].text
+
+
+# ---- the menu, as it is told
+
+
+def test_every_scenario_stands_in_the_menu():
+    text = (Path(__file__).parents[2] / "docs" / "chaos-faults.md").read_text(encoding="utf-8")
+    tables = [line for line in text.splitlines() if line.startswith("| ") and "---" not in line]
+    named = {name for line in tables for name in re.findall(r"`([a-z0-9-]+)`", line.split(" | ")[1])}
+    assert named == set(scenario.names())
+
+
+def test_every_fault_stands_in_a_scenario():
+    used = {
+        type(step.fault) for name in scenario.names() for step in scenario.load(name).method if isinstance(step, scenario.Inject)
+    }
+    assert used == set(MENU_OF_FAULTS)
