@@ -25,12 +25,17 @@ _AT_LEADER: tuple[dict[str, Any], ...] = (
     {"fault": "toxic", "at": "leader", "kind": "swallow", "direction": "replies"},
     {"fault": "toxic", "at": "leader", "kind": "reset"},
     {"fault": "toxic", "at": "leader", "kind": "close"},
+    {"fault": "freeze", "at": "leader", "what": "pod"},
+    {"fault": "flap", "at": "leader", "stop_ms": 700, "run_ms": 100},
+    {"fault": "exhaust", "at": "leader"},
 )
 _ELSEWHERE: tuple[dict[str, Any], ...] = (
     {"fault": "cut", "from": "followers", "to": "stores"},
     {"fault": "freeze", "at": "followers"},
     {"fault": "kill", "at": "followers"},
+    {"fault": "restarts", "at": "followers", "times": 5, "least_ms": 100, "most_ms": 1000},
     {"fault": "kill-node", "at": "store-leader"},
+    {"fault": "freeze", "at": "store-leader", "what": "node"},
     {"fault": "cut", "from": "store-leader", "to": "store-followers"},
     {"fault": "toxic", "at": "followers", "kind": "delay", "direction": "replies", "ms": 100, "jitter_ms": 50},
 )

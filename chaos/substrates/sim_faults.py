@@ -22,6 +22,7 @@ from tests.sim.stores.cluster import StoreNode
 ELECTION = "jobs"
 _FOR_EVER_S = 1e9
 _NOT_SIMULATED = ("names", "disk", "identity", "clock", "app_clock")
+STORE_HOSTS = frozenset(f"s{number}" for number in range(1, 6))
 _KNOWN = (Cut, Freeze, Kill, KillNode, Terminate, Revoke, Delete)
 Undo = Callable[[], None]
 Struck = tuple[str, list[str], Callable[[], bool], Undo]
@@ -47,6 +48,10 @@ def _simulated(step: Inject) -> bool:
     fault = step.fault
     if "connected-node" in (getattr(fault, name, None) for name in ("source", "to", "at")):
         return False
+    if isinstance(fault, Cut) and all(end in STORE_HOSTS for end in (fault.source, fault.to)):
+        return False  # a node is cut from all others there, or from none
+    if isinstance(fault, Terminate) and fault.again_ms:
+        return False  # a drain is never hurried there
     return isinstance(fault, _KNOWN) or (isinstance(fault, Toxify) and fault.kind == "swallow")
 
 
