@@ -192,7 +192,9 @@ def test_whom_a_process_is_connected_to():
 # ---- what a substrate cannot do
 
 
-@pytest.mark.parametrize("name", ["disk-full", "names-silent", "leader-from-its-node", "packets-delayed", "narrow-line", "store-bridge"])
+@pytest.mark.parametrize(
+    "name", ["disk-full", "names-silent", "leader-from-its-node", "packets-delayed", "narrow-line", "store-bridge"]
+)
 def test_what_needs_the_network_itself_is_refused_elsewhere(name):
     found = scenario.load(name)
     assert "netns" in str(MENU["proxy"].lacks(found))
