@@ -64,6 +64,12 @@ class Hold:
             self._released = True
             self._board._give_back(self.name, self._held)
 
+    def lose(self) -> None:
+        """The holder is out of reach, and has not said that it has finished: its promise runs out by itself."""
+        if not self._released:
+            self._released = True
+            self._board._ledgers[self.name].lose(self._held)
+
 
 class Board:
     """The one place between the runner, who writes, and the surfaces, who read."""
@@ -118,7 +124,7 @@ class Board:
         min_valid_s: float = 0.0,
         token: int | None = None,
     ) -> tuple[Answer, Hold | None]:
-        """Answer as `answer` does; with a yes comes a hold, which must be released when its holder has finished or has gone."""
+        """Answer as `answer` does; with a yes comes a hold: release it when the holder has finished, lose it when they are gone."""
         ledger, held = self._ledgers[name], Held()
         answer = self._judge(name, instant, held.promise, promise_s, min_valid_s, token)
         if not answer.leader or answer.token is None:

@@ -51,6 +51,18 @@ def test_an_open_hold_is_a_promise_until_it_is_given_back(desk):
     assert desk.given_back == 0, "nobody waits for it"
 
 
+def test_a_holder_out_of_reach_has_given_nothing_back(desk):
+    _, lost = desk.board.hold("jobs", at(100.0), promise_s=5.0)
+    _, other = desk.board.hold("jobs", at(100.0), promise_s=2.0)
+    lost.lose()
+    other.release()
+    lost.release()  # what has been lost cannot be given back any more
+    assert (desk.ledger.until_s, desk.given_back) == (105.0, 0)
+    assert not desk.ledger.lapsed(104.9)
+    assert desk.ledger.lapsed(105.0)
+    assert not desk.ledger._held, "nothing is kept of it but the instant"
+
+
 def test_giving_back_again_is_no_error_and_no_news(desk):
     _, hold = desk.board.hold("jobs", at(100.0))
     desk.show(phase=Phase.RELEASING, term=None, reason=Reason.DRAINING)

@@ -4,7 +4,8 @@ A yes is a promise. Whoever got it may act until it lapses, without asking again
 the answer turns false at once, but the store is told only when nothing promised is left. A frozen or killed daemon needs no such
 care, because no promise reaches past `valid_until`, and the store keeps the session longer than that.
 
-An answer's promise can only lapse. A hold's can be given back: its holder is on the line and says when it has finished.
+An answer's promise can only lapse. A hold's can be given back: its holder is on the line and says when it has finished. When the
+line is cut instead, nobody has said anything: then that promise, too, can only lapse.
 """
 
 from __future__ import annotations
@@ -55,6 +56,12 @@ class Ledger:
 
     def give_back(self, held: Held) -> None:
         """The holder has finished: nothing it was promised counts any more."""
+        self._held.discard(held)
+
+    def lose(self, held: Held) -> None:
+        """The holder is out of reach and may be at work: what it was promised counts on, and can only lapse."""
+        # Safety: see test_a_holder_out_of_reach_has_given_nothing_back
+        self._given_s = max(self._given_s, held.until_s)
         self._held.discard(held)
 
     def lapsed(self, now_s: float) -> bool:

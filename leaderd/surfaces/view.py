@@ -53,7 +53,7 @@ class View:
     def hold(
         self, name: str, promise_s: float | None = None, min_valid_s: float = 0.0, token: int | None = None
     ) -> tuple[Answer, Hold | None]:
-        """The same, with a hold on the promise, which must be released. Raises `KeyError` for an unknown election."""
+        """The same, with a hold on the promise, to be released or lost. Raises `KeyError` for an unknown election."""
         return self.board.hold(name, self._clock.instant(), promise_s=promise_s, min_valid_s=min_valid_s, token=token)
 
     def extend(self, hold: Hold) -> Answer:

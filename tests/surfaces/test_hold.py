@@ -85,6 +85,39 @@ async def test_the_end_of_the_request_side_gives_it_back_too(leader: Rig) -> Non
     await given_back(leader)
 
 
+async def test_closing_with_something_unread_gives_it_back_too(leader: Rig) -> None:
+    """The kernel then says that the connection was reset."""
+    wire = await hold(leader, "?promise=5s", "socket")
+    wire.writer.transport.pause_reading()
+    leader.board.publish(snapshot(leading(silent=True)))
+    await leader.ask("/livez")
+    wire.writer.transport.abort()
+    await given_back(leader)
+
+
+async def test_a_connection_that_we_close_gives_nothing_back(leader: Rig) -> None:
+    """I10: the holder has not said that it has finished; it may be at work, and not even have noticed."""
+    wire = await hold(leader, "?promise=5s", "socket")
+    await event(wire)
+    wire.send(b"x" * 70_000)  # a holder says nothing: enough of that
+    await wire.rest()
+    assert leader.ledgers["daily-report"].until_s == 105.0
+    assert not leader.ledgers["daily-report"]._held
+    assert len(leader.surfaces.routes._holds) == 0
+
+
+async def test_a_connection_from_elsewhere_that_closes_gives_nothing_back(leader: Rig) -> None:
+    """Between us there may be a proxy that has closed it, and the holder may not know."""
+    wire = await hold(leader, "?promise=5s")
+    await event(wire)
+    next(iter(leader.surfaces._pool._streams)).from_loopback = False
+    wire.close()
+    async with asyncio.timeout(PATIENCE_S):
+        while leader.surfaces.connections:
+            await asyncio.sleep(0)
+    assert leader.ledgers["daily-report"].until_s == 105.0
+
+
 async def test_a_promise_beyond_the_lease_follows_the_lease(leader: Rig) -> None:
     wire = await hold(leader, "?promise=1h")
     assert (await event(wire))[1]["valid_until_boottime_ns"] == 107_312_000_000

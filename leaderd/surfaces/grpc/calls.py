@@ -14,7 +14,8 @@ from google.protobuf.message import DecodeError, Message
 
 from leaderd import log
 from leaderd.metrics import Metrics
-from leaderd.surfaces.grpc.doorman import Caller, Doorman
+from leaderd.surfaces.grpc.doorman import Caller, Doorman, Grip
+from leaderd.surfaces.grpc.frames import STREAM_HEADER
 
 MAX_STREAMS = 1024
 LISTENER = "grpc"
@@ -49,16 +50,24 @@ class Refused(Exception):
 class Call:
     """One call as its handler sees it."""
 
-    __slots__ = ("_context", "caller")
+    __slots__ = ("_context", "_doorman", "_peer", "caller")
 
-    def __init__(self, context: Context, caller: Caller) -> None:
+    def __init__(self, context: Context, doorman: Doorman) -> None:
         self._context = context
-        self.caller = caller
+        self._doorman = doorman
+        self._peer = context.peer()
+        self.caller: Caller = doorman.caller(self._peer)
 
     @property
     def metadata(self) -> dict[str, str | bytes]:
         """What came with the request; of a name given twice, the last."""
         return {str(name): value for name, value in self._context.invocation_metadata() or ()}
+
+    def grip(self) -> Grip | None:
+        """Have a term held by this call; None when there are too many that do."""
+        # A client's library ends a call at its deadline in the same way in which an app does: then nobody has said anything.
+        stream = self.metadata.get(STREAM_HEADER, "") if self._context.time_remaining() is None else ""
+        return self._doorman.grip(self._peer, int(stream) if str(stream).isdecimal() else None)
 
     async def write(self, message: Message) -> None:
         """Send one message of a stream: serialized and handed to grpc before anything else can run, then waits for room."""
@@ -117,7 +126,7 @@ class Calls(grpc.GenericRpcHandler):
 
     async def _guarded(self, path: str, context: Context, handle: Callable[[Call], Awaitable[Any]]) -> Any:  # noqa: ANN401
         try:
-            return await handle(Call(context, self._doorman().caller(context.peer())))
+            return await handle(Call(context, self._doorman()))
         except Refused as refused:
             self._metrics.count_request(path, _HTTP_CODES.get(refused.code, 500), LISTENER)
             await context.abort(refused.code, refused.detail)

@@ -36,11 +36,12 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
     # Streams of one connection; all connections together have `calls.MAX_STREAMS`.
     ("grpc.max_concurrent_streams", 128),
     # Who connects and says nothing, or does not finish the TLS handshake.
-    ("grpc.server_handshake_timeout_ms", 5_000),
-    ("grpc.max_connection_idle_ms", 300_000),
+    ("grpc.server_handshake_timeout_ms", 2_000),
+    ("grpc.max_connection_idle_ms", 30_000),
     # A peer that is gone without a word; and one that pings oftener than it need, or for the sake of it.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.ping_timeout_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
@@ -115,7 +116,7 @@ class GrpcSurface:
             self._server = grpc.aio.server(options=_OPTIONS)
             self._server.add_generic_rpc_handlers((self._calls,))
             self._inner = _listen_without_a_name(self._server, credentials, self._directory)
-            self.doorman = Doorman(self._inner)
+            self.doorman = Doorman(self._inner, plain=self._tls is None)
             await self._server.start()
             for sock in sockets:
                 self._listeners.append(await serve(sock, self.doorman.protocol))

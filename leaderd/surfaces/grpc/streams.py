@@ -16,6 +16,7 @@ from leaderd.election.events import Contender
 from leaderd.election.state import State
 from leaderd.surfaces.grpc._proto import leaderd_pb2 as pb
 from leaderd.surfaces.grpc.calls import Call, Calls, Refused, duration_s
+from leaderd.surfaces.grpc.doorman import Grip
 from leaderd.surfaces.grpc.ears import Ears
 from leaderd.surfaces.grpc.elections import SERVICE, named, promised_s
 from leaderd.surfaces.grpc.messages import election
@@ -85,15 +86,30 @@ class Streams:
             raise Refused(grpc.StatusCode.INVALID_ARGUMENT, "promise: a term cannot be held without a promise")
         min_valid_s = duration_s(request, "min_valid") or 0.0
         token = request.token if request.HasField("token") else None
-        answer, hold = self._view.hold(name, promise_s, min_valid_s, token)
-        if hold is None:
-            raise Refused(grpc.StatusCode.FAILED_PRECONDITION, self._why_not(answer))
+        grip = call.grip()
+        if grip is None:
+            raise Refused(
+                grpc.StatusCode.RESOURCE_EXHAUSTED, "terms are held over too many connections already: use one for several"
+            )
         try:
-            await self._hold_on(call, _Held(hold, request.fixed), answer)
+            answer, hold = self._view.hold(name, promise_s, min_valid_s, token)
+            if hold is None:
+                raise Refused(grpc.StatusCode.FAILED_PRECONDITION, self._why_not(answer))
+            try:
+                await self._hold_on(call, _Held(hold, request.fixed), answer)
+            finally:
+                self._end(hold, grip)
         finally:
-            # However the stream ends, nothing is promised any more; and at the daemon's end nobody asks.
-            if not self._ears.closed:
-                hold.release()
+            grip.close()
+
+    def _end(self, hold: Hold, grip: Grip) -> None:
+        if self._ears.closed:
+            return  # at the daemon's end nobody asks
+        # Safety: see test_only_the_client_gives_a_promise_back
+        if grip.given_back:
+            hold.release()
+        else:
+            hold.lose()
 
     async def _hold_on(self, call: Call, held: _Held, answer: Answer) -> None:
         await self._tell(call, held, pb.HOLD_PHASE_HELD, answer)

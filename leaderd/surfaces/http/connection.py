@@ -132,11 +132,11 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Over."""
+        streaming, self._streaming = self._streaming, None
+        if streaming is not None:
+            streaming.gone(_closed_by_peer(self, exc))
         self.transport = None
         self.phase = Phase.CLOSING
-        if self._streaming is not None:
-            self._streaming.gone()
-            self._streaming = None
         self._pool.leave(self)
 
     # ---- work
@@ -303,7 +303,7 @@ class Connection(asyncio.BufferedProtocol):
         self._rest = b""
         self.write(as_bytes(response, self._pool.date(), request.minor, False, False))
         if request.method == "HEAD" or transport is None or transport.is_closing():
-            stream.gone()
+            stream.gone(by_peer=True)  # it has been told nothing
             self._finish(linger=False)
             return
         self._enter(Phase.STREAMING)
@@ -352,3 +352,10 @@ class Connection(asyncio.BufferedProtocol):
     def _enter(self, phase: Phase) -> None:
         self.phase = phase
         self.since = self._pool.tick
+
+
+def _closed_by_peer(stream: Connection, exc: Exception | None) -> bool:
+    """Whether it was the peer that closed a stream, for certain: on this host, where nothing between us can do it, and not we."""
+    here = stream.local_address is None or stream.from_loopback
+    reset = isinstance(exc, ConnectionResetError | BrokenPipeError)  # it had not read everything when it closed
+    return stream.phase is Phase.STREAMING and here and (exc is None or reset)

@@ -75,7 +75,7 @@ class Subscriber:
         """It reads again."""
         self._feed.resumed(self)
 
-    def gone(self) -> None:
+    def gone(self, by_peer: bool) -> None:
         """It has gone."""
         self._feed.remove(self)
 

@@ -2,8 +2,9 @@
 
 Rule 1: what an event says about validity is of the instant at which it is written, and what was written last is what counts: a
 promise is extended only together with the event that tells of it, and never while the peer does not read.
-Rule 2: closing the connection gives the promise back. That is how a holder says that it has finished, so a hand-over need not wait
-for the rest of the promise; a holder that has died says the same, through the kernel.
+Rule 2: that the holder closes the connection gives the promise back. That is how it says that it has finished, so a hand-over need
+not wait for the rest of the promise; a holder that has died says the same, through the kernel. A connection that ends in any other
+way (we close it, the network does) says nothing about the holder: its promise lapses by itself.
 Rule 3: no task and no queue for a stream: one timer each, which only has to be punctual, never right.
 """
 
@@ -111,15 +112,20 @@ class HoldStream:
         self._stuck, self._tick_at_s = False, -math.inf
         self.look()
 
-    def gone(self) -> None:
-        """The connection is over: the promise is given back."""
+    def gone(self, by_peer: bool) -> None:
+        """The connection is over: the promise is given back, if that was the holder's doing."""
         self._sink = None
         self._holds.discard(self)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if not self._holds.stopped:
+        if self._holds.stopped:
+            return
+        # Safety: see test_a_connection_that_we_close_gives_nothing_back
+        if by_peer:
             self._hold.release()
+        else:
+            self._hold.lose()
 
     # ---- what happens
 

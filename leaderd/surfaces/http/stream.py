@@ -30,5 +30,5 @@ class Stream(Protocol):
     def resumed(self) -> None:
         """It reads again."""
 
-    def gone(self) -> None:
-        """The connection is over."""
+    def gone(self, by_peer: bool) -> None:
+        """The connection is over. `by_peer`: for certain, because the peer has closed it; else we or something between us have."""
