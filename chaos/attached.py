@@ -19,6 +19,7 @@ from chaos.bed import NoSuchRole
 from chaos.faults import NotBiting
 from chaos.history import Recorder, now_ns
 from chaos.probe import Probe
+from chaos.report import summary
 from chaos.scenario import AwaitLeader, AwaitNobody, Heal, Hold, Inject, Scenario, Step, seconds
 from chaos.substrates import CannotInject, attach
 from chaos.substrates.attach import Instance, Kind, Rollback, Targets
@@ -220,7 +221,9 @@ def command(options: argparse.Namespace) -> int:
         except NotBiting as error:
             say(f"inconclusive: {error}")
     codes = {judge.PASS: 0, judge.FAIL: 1, judge.UNKNOWN: 2}
-    return codes[verdicts.judged(folder, print, took_s=time.monotonic() - began_s)]
+    code = codes[verdicts.judged(folder, print, took_s=time.monotonic() - began_s)]
+    print(f"all runs: {summary.write(folder.parent)}")
+    return code
 
 
 def rollback(options: argparse.Namespace) -> int:

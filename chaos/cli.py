@@ -16,7 +16,7 @@ from chaos import attached, compare, engine, explore, history, judge, leftovers,
 from chaos.bed import NoSuchRole
 from chaos.faults import NotBiting
 from chaos.history import Recorder
-from chaos.report import summary
+from chaos.report import results, summary
 from chaos.runs import Children, Job, RunList
 from chaos.stores import KINDS
 from chaos.subjects import PEERS
@@ -103,7 +103,7 @@ def _run(options: argparse.Namespace) -> int:
             listed.begin(jobs)
     if options.dry_run:
         return _dry_run(jobs)
-    found = [each.verdict for each in listed.done(since_last=True)] if options.resume else []
+    found = [each.verdict for each in listed.done(since_last=True) if each.job not in jobs] if options.resume else []
     out.mkdir(parents=True, exist_ok=True)
     return _exit([*found, *_carry_out(jobs, listed, options)])
 
@@ -228,7 +228,7 @@ def _inside(options: argparse.Namespace) -> int:
             hosts = engine.hosts(found)
             links: Links = ProxyLinks(hosts, job.store) if job.substrate == "proxy" else NetnsLinks(hosts)
             recorder = Recorder(folder)
-            recorder.note("run", **facts)  # type: ignore[arg-type]
+            recorder.note("run", **facts, wall_ns=time.time_ns())  # type: ignore[arg-type]
             recorder.close()
             engine.Engine(found, job.store, links, folder, say, peer, seed=job.seed).run()
         except NotBiting as error:
@@ -286,7 +286,7 @@ def _report(options: argparse.Namespace) -> int:
         verdicts.judged(folder, lambda line: None)
         print(folder / "report.html")
         return 0
-    if not summary.results(folder):
+    if not results.results(folder):
         raise scenario.ScenarioError(f"{folder} is neither a run's folder nor one of judged runs: `run --out` makes them")
     print(summary.write(folder))
     return 0

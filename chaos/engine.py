@@ -100,11 +100,19 @@ class Engine:
             pod.probe.stop()  # all of them first: the hand-overs of the end are not part of the run
         if self._bed.names is not None:
             self._bed.names.close()
+        self._keep_logs()
         for pod in self._bed.pods:
             pod.stop()
             for line in _journal(pod):
                 at_ns = line.pop("at_ns")
                 self._recorder.note("promise", at_ns, instance=pod.name, **line)
+
+    def _keep_logs(self) -> None:
+        """The store's own words, which would go with its folder."""
+        for number, host in enumerate(self._bed.store_hosts):
+            there = self._folder / host
+            there.mkdir(exist_ok=True)
+            (there / "server.log").write_text(self._bed.cluster.log(number), encoding="utf-8")
 
     def _start_pods(self) -> None:
         bed, topology = self._bed, self._scenario.topology

@@ -6,10 +6,11 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from chaos import history, judge, scenario
+from chaos import history, judge, runs, scenario
 from chaos.leftovers import RESULTS
 from chaos.report import page, text
-from chaos.report.lanes import picture, story
+from chaos.report.lanes import picture
+from chaos.report.story import story
 
 SCENARIO = "scenario.yaml"
 """In a run's folder: what was carried out, so that the run is judged by that and not by what the catalogue says later."""
@@ -26,6 +27,7 @@ def judged(folder: Path, say: Callable[[str], None], took_s: float | None = None
     for check in checks:
         say(f"  {check.verdict:<8} {check.name:<18} {check.text}")
     found = picture(history.lines(folder))
+    told = story(found, control=wanted.expect.overlap)
     results = {
         "verdict": verdict,
         "scenario": Path(str(run.facts["scenario"])).stem,
@@ -34,16 +36,24 @@ def judged(folder: Path, say: Callable[[str], None], took_s: float | None = None
         "subject": run.subject,
         "began_at": str(run.facts.get("began_at", "")),
         "took_s": round(found.length_s if took_s is None else took_s, 1),
-        "story": story(found),
-        "figures": judge.figures(run),
+        "variables": _variables(folder),
+        "commit": run.facts.get("commit"),
+        "story": told,
+        "figures": {**judge.figures(run), "control": wanted.expect.overlap},
         "checks": [{"name": c.name, "verdict": c.verdict, "text": c.text, "at_ns": c.at_ns} for c in checks],
     }
     (folder / RESULTS).write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     for line in text.lanes(found):
         say(f"  {line}")
     path = page.write(folder, run, wanted, checks, verdict)
-    say(f"{verdict}  {story(found)}\n      {path}")
+    say(f"{verdict}  {told}\n      {path}")
     return verdict
+
+
+def _variables(folder: Path) -> list[str]:
+    """What was set to another value than the scenario's own."""
+    job = folder / runs.JOB
+    return list(json.loads(job.read_text(encoding="utf-8")).get("variables", ())) if job.exists() else []
 
 
 def diff(before: Path, after: Path) -> tuple[bool, list[str]]:

@@ -2,45 +2,73 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 from chaos.history import Line
+from chaos.report.evidence import Evidence, Overlap
 
 JOIN_S = 0.6
 """Two answers of one term further apart than this are two stretches: between them nobody was asked, or nobody answered."""
+SILENT, SUSPENDED = "no answer", "suspended"
+SHOWN = frozenset({SILENT, "unknown", "starting", "draining", "paused"})
+"""What an instance can be besides leader and idle follower, by its own word or by its silence."""
 
 
 @dataclass
 class Stretch:
-    """One instance leading in one term: from the first yes to the last one, and to the end of the last promise."""
+    """One instance leading in one term: from the first yes to the last one, and to the end of the last promise.
+
+    `doubts`: where it said yes in the state `suspended`, because the store was silent and the lease not yet over.
+    """
 
     token: int
     start_s: float
     last_yes_s: float
     until_s: float
+    doubts: list[tuple[float, float]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A stretch in which an instance was something else than a leader or a follower: one of `SHOWN`."""
+
+    what: str
+    start_s: float
+    end_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """One write of the app beside an instance, to the fenced or the unfenced resource."""
+    """One write of the app beside an instance, to the fenced or the unfenced resource. `stale`: after one with a higher token."""
 
     at_s: float
     token: int
     fenced: bool
     accepted: bool
+    stale: bool = False
 
 
 @dataclass
 class Lane:
-    """One instance. `silent`: stretches in which it did not answer."""
+    """One instance."""
 
     name: str
     stretches: list[Stretch] = field(default_factory=list)
-    silent: list[tuple[float, float]] = field(default_factory=list)
+    phases: list[Phase] = field(default_factory=list)
     writes: list[Write] = field(default_factory=list)
     events: list[tuple[float, str]] = field(default_factory=list)
+
+    @property
+    def silent(self) -> list[tuple[float, float]]:
+        """Where it did not answer."""
+        return [(phase.start_s, phase.end_s) for phase in self.phases if phase.what == SILENT]
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is nothing in it to be seen: a follower all the time."""
+        return not (self.stretches or self.writes or any(phase.what != "starting" for phase in self.phases))
 
 
 @dataclass
@@ -55,12 +83,14 @@ class Band:
 
 @dataclass
 class Picture:
-    """All of it. `overlaps`: stretches of time in which two promises of different terms held."""
+    """All of it. `begin_s`: when the first instance was there; before that the store came up."""
 
     length_s: float = 0.0
+    begin_s: float = 0.0
+    start_ns: int = 0
     lanes: dict[str, Lane] = field(default_factory=dict)
     bands: list[Band] = field(default_factory=list)
-    overlaps: list[tuple[float, float]] = field(default_factory=list)
+    overlaps: list[Overlap] = field(default_factory=list)
     by_hand: bool = False
     """Whether an operator took away what somebody led by: no lease can keep that promise."""
 
@@ -71,94 +101,113 @@ class Picture:
 
 def picture(lines: Iterable[Line]) -> Picture:
     """Read a history into a picture."""
-    found, last_ns = Picture(), 0
-    start_ns: int | None = None
-    quiet: dict[str, float] = {}
-    open_bands: dict[str, Band] = {}
+    reader = _Reader()
     for line in lines:
-        start_ns = line["at_ns"] if start_ns is None else start_ns
-        last_ns = max(last_ns, line["at_ns"])
-        at_s = (line["at_ns"] - start_ns) / 1e9
+        reader.take(line)
+    return reader.over()
+
+
+class _Reader:
+    def __init__(self) -> None:
+        self.found = Picture()
+        self._last_ns = 0
+        self._first_seen_ns: int | None = None
+        self._begun = False
+        self._phases: dict[str, tuple[str, float]] = {}
+        self._open: dict[str, Band] = {}
+        self._highest: dict[str, int] = {}
+        self._evidence = Evidence()
+
+    def take(self, line: Line) -> None:
+        if not self._begun:
+            self._begun, self.found.start_ns = True, line["at_ns"]
+        self._last_ns = max(self._last_ns, line["at_ns"])
+        at_s = self._s(line["at_ns"])
         match line["kind"]:
+            case "run":
+                self._evidence.promises = line.get("subject", "leaderd") == "leaderd"
             case "poll":
-                _poll(found, line, at_s, start_ns, quiet)
+                self._seen(line)
+                self._poll(line, at_s)
             case "fault":
-                open_bands[line["name"]] = band = Band(line["text"], at_s, at_s)
-                found.bands.append(band)
-                found.by_hand = found.by_hand or bool(line.get("breaks_promises"))
-            case "bites" if line["name"] in open_bands:
-                open_bands[line["name"]].verified = line["seen"]
-            case "heal" if line["name"] in open_bands:
-                open_bands.pop(line["name"]).end_s = at_s
+                self._open[line["name"]] = band = Band(line["text"], at_s, at_s)
+                self.found.bands.append(band)
+                self.found.by_hand = self.found.by_hand or bool(line.get("breaks_promises"))
+            case "bites" if line["name"] in self._open:
+                self._open[line["name"]].verified = line["seen"]
+            case "heal" if line["name"] in self._open:
+                self._open.pop(line["name"]).end_s = at_s
             case "write":
-                write = Write(at_s, line["token"], line["resource"] == "fenced", line["accepted"])
-                found.lane(line["app"]).writes.append(write)
+                self._write(line, at_s)
             case "process":
-                found.lane(line["pod"]).events.append((at_s, line["what"]))
+                self._seen(line)
+                self.found.lane(line["pod"]).events.append((at_s, line["what"]))
+            case "promise":
+                self._evidence.promise(line["instance"], line["token"], at_s, self._s(line["until_ns"]))
             case _:
                 pass
-    found.length_s = (last_ns - (start_ns or 0)) / 1e9
-    for band in open_bands.values():
-        band.end_s = found.length_s
-    for name, since_s in quiet.items():
-        found.lane(name).silent.append((since_s, found.length_s))
-    found.overlaps = _overlaps(found)
-    found.lanes = dict(sorted(found.lanes.items()))
-    return found
+
+    def over(self) -> Picture:
+        found = self.found
+        found.length_s = self._s(self._last_ns) if self._begun else 0.0
+        for band in self._open.values():
+            band.end_s = found.length_s
+        for name in list(self._phases):
+            self._phase(found.lane(name), None, found.length_s)
+        found.overlaps = self._evidence.overlaps()
+        found.lanes = dict(sorted(found.lanes.items(), key=lambda each: natural(each[0])))
+        if self._first_seen_ns is not None:
+            found.begin_s = max(0.0, self._s(self._first_seen_ns) - 0.5)
+        return found
+
+    def _s(self, at_ns: int) -> float:
+        return (at_ns - self.found.start_ns) / 1e9
+
+    def _seen(self, line: Line) -> None:
+        if self._first_seen_ns is None:
+            self._first_seen_ns = line["at_ns"]
+
+    def _write(self, line: Line, at_s: float) -> None:
+        resource, token = line["resource"], line["token"]
+        stale = token < self._highest.get(resource, token)
+        self._highest[resource] = max(token, self._highest.get(resource, token))
+        write = Write(at_s, token, resource == "fenced", line["accepted"], stale)
+        self.found.lane(line["app"]).writes.append(write)
+
+    def _poll(self, line: Line, at_s: float) -> None:
+        lane = self.found.lane(line["instance"])
+        if "silent" in line:
+            self._phase(lane, SILENT, at_s)
+            self._evidence.no(lane.name)
+            return
+        got_s, state = self._s(line["got_ns"]), line.get("state")
+        if not line["leader"]:
+            self._phase(lane, state if state in SHOWN else None, got_s)
+            self._evidence.no(lane.name)
+            return
+        self._phase(lane, SUSPENDED if state == SUSPENDED else None, got_s)
+        until_s = self._s(line["until_ns"]) if "until_ns" in line else got_s
+        self._evidence.yes(lane.name, line["token"], at_s, got_s, until_s)
+        last = lane.stretches[-1] if lane.stretches else None
+        if last is not None and last.token == line["token"] and got_s - last.last_yes_s <= JOIN_S:
+            last.last_yes_s, last.until_s = got_s, max(last.until_s, until_s)
+        else:
+            lane.stretches.append(Stretch(line["token"], got_s, got_s, max(got_s, until_s)))
+
+    def _phase(self, lane: Lane, what: str | None, at_s: float) -> None:
+        before = self._phases.get(lane.name)
+        if before is not None and before[0] == what:
+            return
+        if before is not None:
+            word, since_s = self._phases.pop(lane.name)
+            if word != SUSPENDED:
+                lane.phases.append(Phase(word, since_s, at_s))
+            elif lane.stretches:
+                lane.stretches[-1].doubts.append((since_s, min(at_s, lane.stretches[-1].until_s)))
+        if what is not None:
+            self._phases[lane.name] = (what, at_s)
 
 
-def _poll(found: Picture, line: Line, at_s: float, start_ns: int, quiet: dict[str, float]) -> None:
-    lane = found.lane(line["instance"])
-    if "silent" in line:
-        quiet.setdefault(lane.name, at_s)
-        return
-    got_s = (line["got_ns"] - start_ns) / 1e9
-    if lane.name in quiet:
-        lane.silent.append((quiet.pop(lane.name), got_s))
-    if not line["leader"]:
-        return
-    until_s = (line["until_ns"] - start_ns) / 1e9
-    last = lane.stretches[-1] if lane.stretches else None
-    if last is not None and last.token == line["token"] and got_s - last.last_yes_s <= JOIN_S:
-        last.last_yes_s, last.until_s = got_s, max(last.until_s, until_s)
-    else:
-        lane.stretches.append(Stretch(line["token"], got_s, got_s, until_s))
-
-
-def _overlaps(found: Picture) -> list[tuple[float, float]]:
-    every = sorted((s.start_s, s.until_s, lane.name, s.token) for lane in found.lanes.values() for s in lane.stretches)
-    shared = []
-    for (_, end_s, name, token), (start_s, other_end_s, other, other_token) in pairwise(every):
-        if (name, token) != (other, other_token) and start_s < end_s:
-            shared.append((start_s, min(end_s, other_end_s)))
-    return shared
-
-
-def story(found: Picture) -> str:
-    """The run in one sentence, as one would tell it in a post-mortem."""
-    terms = sorted((s for lane in found.lanes.values() for s in lane.stretches), key=lambda s: s.start_s)
-    names = {id(s): lane.name for lane in found.lanes.values() for s in lane.stretches}
-    first: dict[int, Stretch] = {}
-    for term in terms:
-        first.setdefault(term.token, term)
-    order = list(first.values())
-    if found.overlaps:
-        worst = max(end - start for start, end in found.overlaps)
-        if found.by_hand:
-            return f"Taken away by hand: the last promise of the old term reached {worst * 1000:.0f} ms into the next one."
-        return f"Two instances were leaders at once, {len(found.overlaps)} times, for up to {worst * 1000:.0f} ms."
-    if len(order) < 2 or not found.bands:
-        who = names[id(order[0])] if order else "nobody"
-        return f"{who} led all the time; the fault moved nothing."
-    fault = found.bands[0]
-    ends = {token: max(s.until_s for s in terms if s.token == token) for token in first}
-    sentences = []
-    for before, after in pairwise(order):
-        gap_s = after.start_s - ends[before.token]
-        since_s = after.start_s - fault.start_s
-        who, whom = names[id(after)], names[id(before)]
-        sentences.append(
-            f"{who} took over with token {after.token}, {since_s:.1f} s after the fault ({fault.text}) and {gap_s:.2f} s after the "
-            f"last promise of {whom} had lapsed"
-        )
-    return "; ".join(sentences) + "."
+def natural(name: str) -> list[tuple[int, str]]:
+    """For sorting: c2 before c10."""
+    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", name)]

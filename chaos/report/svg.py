@@ -1,122 +1,255 @@
-"""The timeline as SVG: a lane an instance, bars numbered by token, the last promise running out, faults as bands, writes as ticks.
+"""The timeline as SVG: a lane an instance, bars numbered by token, validity running out, faults as bands, writes as ticks.
 
-Told apart without colour: bars carry their numbers and alternate in pattern, silence is hatched, a refused write is a cross.
+Told apart without colour: bars carry their numbers and follow each other in different patterns, silence and doubt are hatched
+each in its own way, a refused write is a cross, two leaders are outlined over the whole height with their milliseconds.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from html import escape
 
-from chaos.report.lanes import Band, Lane, Picture, Stretch, Write
+from chaos.report import patterns
+from chaos.report.lanes import SILENT, Lane, Phase, Picture, Stretch, Write
+from chaos.report.logs import Entry
+from chaos.report.marks import Marks, log_from
 
-WIDTH, LABEL, LANE, BAR, TOP = 1160, 60, 62, 26, 30
-_COLOURS = ("#0072b2", "#b85400", "#00795a", "#a8457f", "#5b5f97", "#6b6100")
-_DEFS = """<defs>
-<pattern id="quiet" width="7" height="7" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">
-<rect width="7" height="7" class="q0"/><line x1="0" y1="0" x2="0" y2="7" class="q1"/></pattern>
-</defs>"""
+WIDTH, RIGHT, TOP, ROW, BAR, AXIS = 1160, 12, 6, 20, 26, 34
+_LETTER = 7.3
+"""The width of a letter, about."""
+_MANY = 8
+"""Of more lanes than this, those in which nothing happens are drawn as one."""
 
 
-def timeline(found: Picture) -> str:
+@dataclass
+class Frame:
+    """Where things are. `top` to `bottom`: the lanes."""
+
+    found: Picture
+    log: Sequence[Entry] = ()
+    marks: Marks = field(default_factory=Marks)
+
+    def __post_init__(self) -> None:
+        lanes = list(self.found.lanes.values())
+        self.idle = [lane.name for lane in lanes if lane.is_idle] if len(lanes) > _MANY else []
+        self.lanes = [lane for lane in lanes if lane.name not in self.idle]
+        writes = any(lane.writes for lane in lanes)
+        self.lane_height = 68 if writes else 48
+        longest = max([len(lane.name) for lane in self.lanes] + [len(self.idle_name), 4])
+        self.label = min(190.0, longest * 8.5 + 12)
+        self.places = patterns.numbers(s.token for lane in lanes for s in lane.stretches)
+        self.fault_rows = self.rows([(band.start_s, band.end_s, band.text) for band in self.found.bands])
+        self.overlap_rows = self.rows([(each.start_s, each.end_s, _overlap_text(each.ms)) for each in self.found.overlaps])
+        fault_height = ROW * (max(self.fault_rows, default=-1) + 1)
+        self.overlaps_at = TOP + fault_height
+        self.top = self.overlaps_at + ROW * (max(self.overlap_rows, default=-1) + 1) + 8
+        self.bottom = self.top + self.lane_height * len(self.lanes) + (24 if self.idle else 0)
+        self.height = self.bottom + (22 if self.marks.every else 0) + AXIS
+
+    @property
+    def idle_name(self) -> str:
+        """What the lane of those is called in which nothing happens."""
+        return f"{len(self.idle)} more" if self.idle else ""
+
+    def x(self, at_s: float) -> float:
+        """Where an instant is."""
+        length_s = max(self.found.length_s - self.found.begin_s, 0.001)
+        share = max(0.0, min(1.0, (at_s - self.found.begin_s) / length_s))
+        return self.label + share * (WIDTH - self.label - RIGHT)
+
+    def rows(self, labelled: Sequence[tuple[float, float, str]]) -> list[int]:
+        """A row for each label, so that none covers another."""
+        ends: list[float] = []
+        found = []
+        for start_s, end_s, text in labelled:
+            left, right = self.extent(start_s, end_s, text)
+            row = next((row for row, end in enumerate(ends) if end < left), len(ends))
+            ends[row : row + 1] = [right + 6]
+            found.append(row)
+        return found
+
+    def extent(self, start_s: float, end_s: float, text: str) -> tuple[float, float]:
+        """From where to where a label goes that stands at the beginning of its band, or ends where the picture does."""
+        start, wide = self.x(start_s), len(text) * _LETTER + 10
+        left = max(self.label, min(start, WIDTH - RIGHT - wide))
+        return left, max(left + wide, self.x(end_s))
+
+    def link(self, at_s: float, inner: str, css: str = "") -> str:
+        """Something that leads to the log from that instant on."""
+        number = log_from(self.log, at_s)
+        kind = f' class="{css}"' if css else ""
+        return f"<g{kind}>{inner}</g>" if number is None else f'<a href="#log-{number}"{kind}>{inner}</a>'
+
+
+def timeline(found: Picture, log: Sequence[Entry] = (), marks: Marks | None = None) -> str:
     """The picture."""
-    bands = _rows(found.bands)
-    top = TOP + 20 * (max(bands.values(), default=-1) + 1)
-    height = top + LANE * len(found.lanes) + 34
-    tokens = sorted({s.token for lane in found.lanes.values() for s in lane.stretches})
-    colours = {token: _COLOURS[number % len(_COLOURS)] for number, token in enumerate(tokens)}
-    x = _Scale(found.length_s)
-    parts = [f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="timeline of the run" class="timeline">', _DEFS]
-    for band, row in bands.items():
-        parts.append(_band(found.bands[band], row, x, top, height - 34))
-    for number, lane in enumerate(found.lanes.values()):
-        parts += _lane(lane, top + number * LANE, x, colours)
-    for start_s, end_s in found.overlaps:
-        wide = max(2.0, x(end_s) - x(start_s))
-        parts.append(f'<rect class="overlap" x="{x(start_s):.1f}" y="{top - 3}" width="{wide:.1f}" height="{height - top - 31}"/>')
-        parts.append(
-            f'<text class="overlap-text" x="{x(start_s):.1f}" y="{top - 7}">{(end_s - start_s) * 1000:.0f} ms of two leaders</text>'
-        )
-    parts += _axis(found.length_s, x, height)
+    frame = Frame(found, log, marks or Marks())
+    what = f"timeline of the run: {len(found.lanes)} instances, {len(found.bands)} faults, {len(found.overlaps)} overlaps"
+    parts = [
+        f'<svg viewBox="0 0 {WIDTH} {frame.height:g}" role="img" aria-label="{what}" class="timeline">',
+        patterns.definitions(),
+    ]
+    parts += [_band(frame, number) for number in range(len(found.bands))]
+    for number, lane in enumerate(frame.lanes):
+        parts += _lane(frame, lane, frame.top + number * frame.lane_height)
+    if frame.idle:
+        said = f"{frame.idle[0]} to {frame.idle[-1]}: followers all the time"
+        parts.append(f'<text class="name" x="0" y="{frame.bottom - 6:g}">{frame.idle_name}</text>')
+        parts.append(f'<text class="soft" x="{frame.label:g}" y="{frame.bottom - 6:g}">{escape(said)}</text>')
+    parts += _overlaps(frame)
+    parts += _marks(frame)
+    parts += _axis(frame)
     return "\n".join([*parts, "</svg>"])
 
 
-class _Scale:
-    def __init__(self, length_s: float) -> None:
-        self._length_s = max(length_s, 0.001)
-
-    def __call__(self, at_s: float) -> float:
-        return LABEL + max(0.0, min(1.0, at_s / self._length_s)) * (WIDTH - LABEL - 10)
-
-
-def _rows(bands: list[Band]) -> dict[int, int]:
-    """A row for each band's label, so that none covers another; by the band's number."""
-    ends: list[float] = []
-    rows = {}
-    for number, band in enumerate(bands):
-        row = next((row for row, end_s in enumerate(ends) if end_s <= band.start_s), len(ends))
-        ends[row : row + 1] = [float("inf")]
-        rows[number] = row
-    return rows
+def _band(frame: Frame, number: int) -> str:
+    band = frame.found.bands[number]
+    start, end = frame.x(band.start_s), max(frame.x(band.start_s) + 2.0, frame.x(band.end_s))
+    y = TOP + ROW * frame.fault_rows[number]
+    left, _ = frame.extent(band.start_s, band.end_s, band.text)
+    fits = int((WIDTH - RIGHT - left) / _LETTER)
+    text = band.text if len(band.text) <= fits else band.text[: fits - 1] + "\u2026"
+    at = f'x="{start:.1f}" y="{y + ROW - 3:g}" width="{end - start:.1f}" height="{frame.bottom - y - ROW + 3:g}"'
+    edges = "".join(f'<line x1="{each:.1f}" x2="{each:.1f}" y1="{y + 4:g}" y2="{frame.bottom:g}"/>' for each in (start, end))
+    title = f"<title>{escape(band.text)}; verified: {escape(band.verified or 'no')}</title>"
+    inner = f'{title}<rect {at}/><rect {at} fill="url(#fault)"/>{edges}'
+    return frame.link(band.start_s, f'{inner}<text x="{left + 5:.1f}" y="{y + 14:g}">{escape(text)}</text>', "fault")
 
 
-def _band(band: Band, row: int, x: _Scale, top: float, bottom: float) -> str:
-    start, wide = x(band.start_s), max(2.0, x(band.end_s) - x(band.start_s))
-    y = TOP - 12 + 20 * row
-    anchor = "end" if start > WIDTH * 0.65 else "start"
-    at = start + wide if anchor == "end" else start
-    return (
-        f'<g class="fault"><title>{escape(band.text)}; verified: {escape(band.verified or "no")}</title>'
-        f'<rect x="{start:.1f}" y="{top - 6}" width="{wide:.1f}" height="{bottom - top + 6}"/>'
-        f'<line x1="{start:.1f}" x2="{start:.1f}" y1="{y}" y2="{bottom}"/>'
-        f'<text x="{at + (-4 if anchor == "end" else 4):.1f}" y="{y + 8}" text-anchor="{anchor}">{escape(band.text)}</text></g>'
-    )
-
-
-def _lane(lane: Lane, y: float, x: _Scale, colours: dict[int, str]) -> list[str]:
-    bar = y + 4
-    parts = [f'<text class="name" x="0" y="{bar + 18}">{escape(lane.name)}</text>']
-    parts.append(f'<rect class="empty" x="{LABEL}" y="{bar}" width="{WIDTH - LABEL - 10}" height="{BAR}" rx="3"/>')
-    for start_s, end_s in lane.silent:
-        at = f'x="{x(start_s):.1f}" y="{bar}" width="{max(1.0, x(end_s) - x(start_s)):.1f}" height="{BAR}"'
-        parts.append(f'<rect fill="url(#quiet)" {at}><title>no answer</title></rect>')
-    parts += [_stretch(stretch, bar, x, colours[stretch.token]) for stretch in lane.stretches]
+def _lane(frame: Frame, lane: Lane, y: float) -> list[str]:
+    bar = y + 16
+    wide = WIDTH - frame.label - RIGHT
+    parts = [f'<text class="name" x="0" y="{bar + 18:g}">{escape(_short(lane.name))}</text>']
+    parts.append(f'<rect class="empty" x="{frame.label:g}" y="{bar:g}" width="{wide:g}" height="{BAR}" rx="3"/>')
+    parts += [_phase(frame, phase, bar) for phase in lane.phases]
+    free_from = 0.0
+    for stretch in lane.stretches:
+        drawn, free_from = _stretch(frame, stretch, bar, free_from)
+        parts.append(drawn)
     for at_s, what in lane.events:
-        if at_s > 0.5:
-            parts.append(f'<g class="event"><title>{escape(what)}</title><path d="M{x(at_s):.1f} {bar + BAR} l-4 7 h8 z"/></g>')
-    return parts + [_write(write, bar + BAR, x) for write in lane.writes]
+        if at_s > frame.found.begin_s + 1.0:
+            arrow = f'<title>{escape(what)}</title><path d="M{frame.x(at_s):.1f} {bar + BAR:g} l-4 7 h8 z"/>'
+            parts.append(frame.link(at_s, arrow, "event"))
+    return parts + [_write(frame, write, bar + BAR) for write in lane.writes]
 
 
-def _write(write: Write, y: float, x: _Scale) -> str:
-    at, base = x(write.at_s), y + (11 if write.fenced else 20)
-    title = f"{'fenced' if write.fenced else 'unfenced'} write, token {write.token}"
-    if not write.accepted:
-        return (
-            f'<path class="refused" d="M{at - 4:.1f} {base - 6} l8 8 m0 -8 l-8 8"><title>{title}: refused as stale</title></path>'
-        )
-    line = f'x1="{at:.1f}" x2="{at:.1f}" y1="{base - 5}" y2="{base + 1}"'
-    return f'<line class="{"fw" if write.fenced else "uw"}" {line}><title>{title}</title></line>'
-
-
-def _stretch(stretch: Stretch, y: float, x: _Scale, colour: str) -> str:
-    start, solid, until = x(stretch.start_s), x(stretch.last_yes_s), x(stretch.until_s)
-    token = f"#{stretch.token}" if stretch.token < 1_000_000 else f"#\u2026{stretch.token % 10_000:04d}"
-    label = f'<text class="token" x="{start + 6:.1f}" y="{y + 18}">{token}</text>' if solid - start > len(token) * 8 + 8 else ""
-    return (
-        f"<g><title>token {stretch.token}: yes from {stretch.start_s:.2f} s to {stretch.last_yes_s:.2f} s, "
-        f"promised until {stretch.until_s:.2f} s</title>"
-        f'<rect x="{start:.1f}" y="{y}" width="{max(1.5, solid - start):.1f}" height="{BAR}" rx="3" fill="{colour}"/>'
-        f'<rect class="tail" '
-        f'x="{solid:.1f}" y="{y + 7}" width="{max(0.5, until - solid):.1f}" height="{BAR - 14}" fill="{colour}"/>'
-        f"{label}</g>"
+def _phase(frame: Frame, phase: Phase, y: float) -> str:
+    start, end = frame.x(phase.start_s), frame.x(phase.end_s)
+    wide = max(1.0, end - start)
+    pattern = "silent" if phase.what == SILENT else "unknown" if phase.what == "unknown" else "other"
+    inner = (
+        f"<title>{phase.what}, {phase.start_s:.2f} s to {phase.end_s:.2f} s</title>"
+        f'<rect x="{start:.1f}" y="{y:g}" width="{wide:.1f}" height="{BAR}" fill="url(#{pattern})"/>'
     )
+    room = len(phase.what) * _LETTER + 12
+    if wide > room + 8:
+        inner += f'<rect class="chip" x="{start + 4:.1f}" y="{y + 5:g}" width="{room - 4:.1f}" height="16" rx="3"/>'
+        inner += f'<text class="soft" x="{start + 8:.1f}" y="{y + 18:g}">{phase.what}</text>'
+    return frame.link(phase.start_s, inner, "phase")
 
 
-def _axis(length_s: float, x: _Scale, height: float) -> list[str]:
-    step = next(step for step in (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 3600) if length_s / step <= 16 or step == 3600)
-    y = height - 24
-    parts = [f'<line class="axis" x1="{LABEL}" x2="{WIDTH - 10}" y1="{y}" y2="{y}"/>']
-    for number in range(int(length_s / step) + 1):
-        at = x(number * step)
-        parts.append(f'<line class="axis" x1="{at:.1f}" x2="{at:.1f}" y1="{y}" y2="{y + 4}"/>')
-        parts.append(f'<text class="tick" x="{at:.1f}" y="{y + 17}" text-anchor="middle">{number * step} s</text>')
+def _stretch(frame: Frame, stretch: Stretch, y: float, free_from: float) -> tuple[str, float]:
+    """The bar with its number: in it, or above it where it is too short; there `free_from` is where the last one ends."""
+    start, solid, until = (frame.x(at_s) for at_s in (stretch.start_s, stretch.last_yes_s, stretch.until_s))
+    wide, place = max(2.0, solid - start), frame.places[stretch.token]
+    token = short_token(stretch.token)
+    room = len(token) * 8.2 + 8
+    title = (
+        f"token {stretch.token}: yes from {stretch.start_s:.2f} s to {stretch.last_yes_s:.2f} s, promised until "
+        f"{stretch.until_s:.2f} s"
+    )
+    parts = [f"<title>{title}</title>", patterns.bar(place, f'x="{start:.1f}" y="{y:g}" width="{wide:.1f}" height="{BAR}" rx="2"')]
+    for from_s, to_s in stretch.doubts:
+        at = f'x="{frame.x(from_s):.1f}" y="{y:g}" width="{max(1.5, frame.x(to_s) - frame.x(from_s)):.1f}" height="{BAR}"'
+        parts.append(f'<rect {at} fill="url(#doubt)"><title>suspended: the store is silent, the lease not yet over</title></rect>')
+    tail = max(1.0, until - solid)
+    parts.append(
+        f'<rect class="tail" x="{solid:.1f}" y="{y + 8:g}" width="{tail:.1f}" height="{BAR - 16}" '
+        f'stroke="{patterns.COLOURS[place]}"/>'
+    )
+    if wide >= room + 6:
+        colour = patterns.COLOURS[place]
+        parts.append(
+            f'<rect x="{start + 3:.1f}" y="{y + 4:g}" width="{room:.1f}" height="{BAR - 8}" rx="3" fill="{colour}"/>'
+            f'<text class="token" x="{start + 7:.1f}" y="{y + 18:g}">{token}</text>'
+        )
+    else:
+        left = max(start, free_from)
+        free_from = left + room
+        parts.append(f'<text class="above" x="{left:.1f}" y="{y - 4:g}">{token}</text>')
+    return frame.link(stretch.start_s, "".join(parts), "term"), free_from
+
+
+def _write(frame: Frame, write: Write, y: float) -> str:
+    at, base = frame.x(write.at_s), y + (11 if write.fenced else 21)
+    title = f"<title>{'fenced' if write.fenced else 'unfenced'} write, token {write.token}{{}}</title>"
+    if not write.accepted:
+        cross = f'<path class="refused" d="M{at - 4:.1f} {base - 6:g} l8 8 m0 -8 l-8 8">{title.format(": refused as stale")}</path>'
+        return frame.link(write.at_s, cross)
+    if write.stale:
+        damage = f'<path class="damage" d="M{at:.1f} {base - 8:g} l5 5 l-5 5 l-5 -5 z">{title.format(": stale, and taken")}</path>'
+        return frame.link(write.at_s, damage)
+    line = f'x1="{at:.1f}" x2="{at:.1f}" y1="{base - 5:g}" y2="{base + 1:g}"'
+    return f'<line class="{"fw" if write.fenced else "uw"}" {line}>{title.format("")}</line>'
+
+
+def _overlap_text(ms: float) -> str:
+    return f"{ms:.0f} ms of two leaders" if ms >= 1 else f"{ms * 1000:.0f} µs of two leaders"
+
+
+def _overlaps(frame: Frame) -> list[str]:
+    parts = []
+    for overlap, row in zip(frame.found.overlaps, frame.overlap_rows, strict=True):
+        start, end = frame.x(overlap.start_s), frame.x(overlap.end_s)
+        left, _ = frame.extent(overlap.start_s, overlap.end_s, _overlap_text(overlap.ms))
+        y = frame.overlaps_at + ROW * row
+        by = "" if overlap.polled else " by-journals"
+        inner = (
+            f"<title>{escape(overlap.text)}</title>"
+            f'<rect class="overlap{by}" x="{start:.1f}" y="{y + ROW - 2:g}" width="{max(3.0, end - start):.1f}" '
+            f'height="{frame.bottom - y - ROW + 4:g}"/>'
+            f'<text class="overlap-text" x="{left:.1f}" y="{y + 14:g}">{_overlap_text(overlap.ms)}</text>'
+        )
+        parts.append(frame.link(overlap.start_s, inner))
     return parts
+
+
+def _marks(frame: Frame) -> list[str]:
+    """Each letter under its instant; the line over all lanes shows when one has come by its link."""
+    y, free_from = frame.bottom + 12, 0.0
+    parts = []
+    for mark in frame.marks.every:
+        exact = frame.x(mark.at_s)
+        at = max(exact, free_from)
+        free_from = at + 19
+        inner = (
+            f'<line x1="{exact:.1f}" x2="{exact:.1f}" y1="{frame.top:g}" y2="{frame.bottom:g}"/>'
+            f'<path d="M{exact:.1f} {frame.bottom:g} L{at:.1f} {y - 7:g}"/>'
+            f'<circle cx="{at:.1f}" cy="{y:g}" r="8.5"/><text x="{at:.1f}" y="{y + 4:g}" text-anchor="middle">{mark.letter}</text>'
+        )
+        parts.append(f'<g id="at-{mark.letter}" class="mark">{frame.link(mark.at_s, inner)}</g>')
+    return parts
+
+
+def _axis(frame: Frame) -> list[str]:
+    begin_s, end_s = frame.found.begin_s, frame.found.length_s
+    step = next(step for step in (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 3600) if (end_s - begin_s) / step <= 16 or step == 3600)
+    y = frame.height - 24
+    parts = [f'<line class="axis" x1="{frame.label:g}" x2="{WIDTH - RIGHT}" y1="{y:g}" y2="{y:g}"/>']
+    for number in range(int(begin_s / step), int(end_s / step) + 1):
+        if number * step < begin_s:
+            continue
+        at = frame.x(number * step)
+        parts.append(f'<line class="axis" x1="{at:.1f}" x2="{at:.1f}" y1="{y:g}" y2="{y + 4:g}"/>')
+        parts.append(f'<text class="soft" x="{at:.1f}" y="{y + 17:g}" text-anchor="middle">{number * step} s</text>')
+    return parts
+
+
+def short_token(token: int) -> str:
+    """As a bar shows it: the last digits of a long one."""
+    return f"#{token}" if token < 1_000_000 else f"#\u2026{token % 10_000:04d}"
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 22 else f"{name[:10]}\u2026{name[-11:]}"

@@ -146,6 +146,8 @@ def test_a_scenario_on_somebodys_cluster(fleet, tmp_path):
     done = subprocess.run(attached(fleet, tmp_path, SCENARIO), capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "PASS     no-needless-move" in done.stdout
+    for name in ("index.html", "junit.xml", "results.json"):
+        assert (tmp_path / "out" / name).exists(), name
     assert not any(stands_still(pid) for pid in fleet[1])
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from chaos import cli, leftovers, runs, scenario, verdicts
 from chaos.history import FILE
-from chaos.report import summary
+from chaos.report import results, summary
 from chaos.runs import BROKEN, Children, Done, Job, RunList
 from tests.chaos.test_judge import GOOD, S, run_line, write, yes
 
@@ -156,10 +156,10 @@ def test_a_run_is_judged_by_what_was_carried_out(tmp_path, capsys):
     assert cli.main(["check", str(folder)]) == 1
     (folder / verdicts.SCENARIO).write_text(TEXT)
     assert cli.main(["check", str(folder)]) == 0
-    results = json.loads((folder / "results.json").read_text())
-    assert results["figures"]["smallest_gap_ms"] == 3700.0
-    assert results["figures"]["terms"] == 2
-    assert results["story"].startswith("c2 took over")
+    found = json.loads((folder / "results.json").read_text())
+    assert found["figures"]["smallest_gap_ms"] == 3700.0
+    assert found["figures"]["terms"] == 2
+    assert found["story"].startswith("c2 took over")
 
 
 def test_results_junit_and_index_over_runs(tmp_path, capsys):
@@ -169,7 +169,7 @@ def test_results_junit_and_index_over_runs(tmp_path, capsys):
     assert cli.main(["report", str(tmp_path)]) == 0
     found = json.loads((tmp_path / "results.json").read_text())
     assert found["verdict"] == "FAIL"
-    assert found["counts"] == {"PASS": 1, "FAIL": 1, "UNKNOWN": 1}
+    assert found["counts"] == {"PASS": 1, "FAIL": 1, "UNKNOWN": 1, "BROKEN": 0}
     assert found["smallest_gap_ms"] == {"etcd": -500.0, "consul": 3700.0}
     suites = {suite.get("name"): suite for suite in xml.fromstring((tmp_path / "junit.xml").read_bytes())}
     assert (suites["etcd"].get("tests"), suites["etcd"].get("failures"), suites["etcd"].get("errors")) == ("2", "1", "0")
@@ -194,6 +194,34 @@ def test_no_text_of_a_run_breaks_the_files_over_runs(tmp_path):
     assert xml.fromstring(summary.junit([result])) is not None
     document = summary.page([result])
     assert not any(evil in document for evil in ("<b>", "<i>&", '"><u>'))
+
+
+def test_a_run_that_broke_off_is_not_green(runs_by_hand, tmp_path, capsys):
+    came_to, _ = runs_by_hand
+    came_to["zookeeper"] = 7
+    line = ["run", "kill-leader", "--seed", "4", "--var", "ttl=5s", "--out", str(tmp_path)]
+    assert cli.main(line) == 255
+    (folder,) = (done.folder for done in RunList(tmp_path).done() if done.verdict == BROKEN)
+    (tmp_path / folder / runs.LOG).write_text("one\nleaderd-chaos: <no> ports\n")
+    assert cli.main(["report", str(tmp_path)]) == 0
+    found = json.loads((tmp_path / "results.json").read_text())
+    assert (found["verdict"], found["counts"]["BROKEN"]) == ("BROKEN", 1)
+    suites = {suite.get("name"): suite for suite in xml.fromstring((tmp_path / "junit.xml").read_bytes())}
+    assert (suites["zookeeper"].get("errors"), suites["etcd"].get("errors")) == ("1", "0")
+    assert suites["zookeeper"].find("testcase").get("name") == "kill-leader seed 4 ttl=5s"
+    assert "<no> ports" in suites["zookeeper"].find(".//error").get("message")
+    document = (tmp_path / "index.html").read_text()
+    assert f'href="{folder}/harness.log">BROKEN' in document
+    assert "&lt;no&gt; ports" in document
+    came_to.clear()
+    assert cli.main(["run", "--resume", "--out", str(tmp_path)]) == 0
+    assert json.loads((tmp_path / "results.json").read_text())["counts"]["BROKEN"] == 0, "it has been made since"
+
+
+def test_two_runs_never_have_one_name(tmp_path):
+    same = {"scenario": "cut", "subject": "leaderd", "store": "etcd"}
+    runs_ = [{}, {"seed": 3}, {"substrate": "proxy"}, {"substrate": "netns", "variables": ["ttl=5s"]}]
+    assert len({results.name({**same, **each}) for each in runs_}) == 4
 
 
 def test_diff_tells_what_got_worse(tmp_path, capsys):
