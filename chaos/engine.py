@@ -98,6 +98,7 @@ class Engine:
                 self._say(f"not healed: {error}; it ends with the namespaces")
         for pod in self._bed.pods:
             pod.probe.stop()  # all of them first: the hand-overs of the end are not part of the run
+        self._recorder.note("step", text="nobody is asked any more")
         if self._bed.names is not None:
             self._bed.names.close()
         self._keep_logs()

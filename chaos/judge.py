@@ -133,9 +133,12 @@ def _take_unpromised(run: Run, line: Line) -> None:
     before = run.last_yes.pop(name, None)
     if not line.get("leader"):
         return
+    got_s = line["got_ns"] / 1e9
     if before is not None and before.token == line["token"] and asked_s > before.start_s:
         run.claims.append(before._replace(end_s=asked_s))
-    run.last_yes[name] = Claim("jobs", name, line["token"], line["got_ns"] / 1e9, line["got_ns"] / 1e9)
+        run.last_yes[name] = before._replace(start_s=min(before.end_s, asked_s), end_s=got_s)
+    else:
+        run.last_yes[name] = Claim("jobs", name, line["token"], got_s, got_s)
 
 
 def judge(run: Run, scenario: Scenario) -> list[Check]:

@@ -34,24 +34,39 @@ class Overlap:
         return f"{one} (token {token}) and {other} (token {other_token}) for {self.ms:.0f} ms, {source}"
 
 
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One term: who led, from the first claim to the end of the last promise, by both sources. `polled`: whether a probe saw it."""
+
+    name: str
+    token: int
+    start_s: float
+    until_s: float
+    polled: bool
+
+
 @dataclass
 class Evidence:
-    """Claims as they come. Who promises nothing (`promises` false) has claimed what two answers in a row enclose."""
+    """Claims as they come. Who promises nothing (`promises` false) has claimed what its first and last yes in a row enclose."""
 
     promises: bool = True
     _answers: list[Claim] = field(default_factory=list)
     _journals: list[Claim] = field(default_factory=list)
-    _last: dict[str, tuple[int, float]] = field(default_factory=dict)
+    _last: dict[str, int] = field(default_factory=dict)
+    _terms: dict[int, Term] = field(default_factory=dict)
 
     def yes(self, name: str, token: int, asked_s: float, got_s: float, until_s: float) -> None:
         """An answer, with the end of its promise."""
+        self._reach(Term(name, token, got_s, max(got_s, until_s), polled=True))
         if self.promises:
             self._answers.append(Claim("", name, token, got_s, max(got_s, until_s)))
             return
-        before = self._last.get(name)
-        if before is not None and before[0] == token:
-            self._answers.append(Claim("", name, token, before[1], max(before[1], asked_s)))
-        self._last[name] = (token, got_s)
+        number = self._last.get(name)
+        if number is None or self._answers[number].token != token:
+            self._last[name] = len(self._answers)
+            self._answers.append(Claim("", name, token, got_s, got_s))
+        else:
+            self._answers[number] = self._answers[number]._replace(end_s=asked_s)
 
     def no(self, name: str) -> None:
         """An answer that is no yes, or none."""
@@ -59,7 +74,17 @@ class Evidence:
 
     def promise(self, name: str, token: int, at_s: float, until_s: float) -> None:
         """A line of a journal."""
+        self._reach(Term(name, token, at_s, max(at_s, until_s), polled=False))
         self._journals.append(Claim("", name, token, at_s, max(at_s, until_s)))
+
+    def terms(self) -> list[Term]:
+        """In the order in which they began."""
+        return sorted(self._terms.values(), key=lambda term: term.start_s)
+
+    def _reach(self, new: Term) -> None:
+        known = self._terms.get(new.token, new)
+        start_s, until_s = min(known.start_s, new.start_s), max(known.until_s, new.until_s)
+        self._terms[new.token] = Term(known.name, new.token, start_s, until_s, known.polled or new.polled)
 
     def overlaps(self) -> list[Overlap]:
         """Every one, in order of its beginning."""

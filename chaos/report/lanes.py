@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from chaos.history import Line
-from chaos.report.evidence import Evidence, Overlap
+from chaos.report.evidence import Evidence, Overlap, Term
 
 JOIN_S = 0.6
 """Two answers of one term further apart than this are two stretches: between them nobody was asked, or nobody answered."""
@@ -28,6 +28,8 @@ class Stretch:
     last_yes_s: float
     until_s: float
     doubts: list[tuple[float, float]] = field(default_factory=list)
+    polled: bool = True
+    """Whether a probe saw it; else only the daemon's journal tells of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,7 @@ class Picture:
     start_ns: int = 0
     lanes: dict[str, Lane] = field(default_factory=dict)
     bands: list[Band] = field(default_factory=list)
+    terms: list[Term] = field(default_factory=list)
     overlaps: list[Overlap] = field(default_factory=list)
     by_hand: bool = False
     """Whether an operator took away what somebody led by: no lease can keep that promise."""
@@ -154,7 +157,10 @@ class _Reader:
             band.end_s = found.length_s
         for name in list(self._phases):
             self._phase(found.lane(name), None, found.length_s)
-        found.overlaps = self._evidence.overlaps()
+        found.overlaps, found.terms = self._evidence.overlaps(), self._evidence.terms()
+        for term in found.terms:
+            if not term.polled:
+                found.lane(term.name).stretches.append(Stretch(term.token, term.start_s, term.until_s, term.until_s, polled=False))
         found.lanes = dict(sorted(found.lanes.items(), key=lambda each: natural(each[0])))
         if self._first_seen_ns is not None:
             found.begin_s = max(0.0, self._s(self._first_seen_ns) - 0.5)

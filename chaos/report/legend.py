@@ -27,8 +27,12 @@ def _signs(found: Picture) -> Iterator[tuple[str, str]]:
     if stretches:
         both = patterns.bar(0, 'x="0" y="0" width="17" height="16"') + patterns.bar(1, 'x="17" y="0" width="17" height="16"')
         yield both, "answers yes; the number is the fencing token, a term has one colour and pattern"
+    if any(stretch.until_s > stretch.last_yes_s for stretch in stretches):
         tail = f'<rect class="tail" x="1" y="4" width="32" height="8" stroke="{patterns.COLOURS[0]}"/>'
         yield tail, "the last promise running out"
+    if any(not stretch.polled for stretch in stretches):
+        unseen = f'<rect class="unseen" x="1" y="1" width="32" height="14" stroke="{patterns.COLOURS[0]}"/>'
+        yield unseen, "promised by its journal; no probe asked"
     if any(stretch.doubts for stretch in stretches):
         yield patterns.bar(0, _BOX) + f'<rect {_BOX} fill="url(#doubt)"/>', "suspended: yes, while the store is silent"
     if "unknown" in words:

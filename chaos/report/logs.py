@@ -160,6 +160,10 @@ def _probes(found: Picture) -> Iterator[Entry]:
     """Every change that the probes saw, every write that a fence refused, and what should not have been."""
     for lane in found.lanes.values():
         for stretch in lane.stretches:
+            if not stretch.polled:
+                text = f"promises until {stretch.until_s:.3f} s, token {stretch.token}, by its journal alone"
+                yield Entry(stretch.start_s, "probes", lane.name, "info", text)
+                continue
             yield Entry(stretch.start_s, "probes", lane.name, "info", f"says yes, token {stretch.token}")
             last = f"said yes for the last time, token {stretch.token}, promised until {stretch.until_s:.3f} s"
             yield Entry(stretch.last_yes_s, "probes", lane.name, "info", last)

@@ -9,9 +9,9 @@ from itertools import pairwise
 from string import ascii_uppercase
 
 from chaos.judge import FAIL, Check, Run
+from chaos.report.evidence import Term
 from chaos.report.lanes import Picture
 from chaos.report.logs import Entry
-from chaos.report.story import Term, terms
 
 _MOST = 4
 """Instants shown of one check."""
@@ -72,7 +72,7 @@ def _instants(check: Check, run: Run, found: Picture) -> list[float]:
     """What the checker names; where it found nothing wrong, where it came closest, or what it counted."""
     if check.at_ns:
         return [at_ns / 1e9 - found.start_ns / 1e9 for at_ns in check.at_ns]
-    order = terms(found)
+    order = found.terms
     moves = list(pairwise(order))
     match check.name:
         case "no-overlap" | "promises-kept":
@@ -85,9 +85,11 @@ def _instants(check: Check, run: Run, found: Picture) -> list[float]:
             unfenced = (write for lane in found.lanes.values() for write in lane.writes if write.stale and not write.fenced)
             return _at_overlaps(found) or [write.at_s for write in unfenced]
         case "no-needless-move":
-            return [after.start_s for _, after in moves]
+            return [after.start_s for _, after in moves if after.polled]
         case "failover-within":
-            longest = max(moves, key=lambda move: move[1].start_s - move[0].until_s, default=None)
+            longest = max(
+                (move for move in moves if move[1].polled), key=lambda move: move[1].start_s - move[0].until_s, default=None
+            )
             return [] if longest is None else [longest[1].start_s]
         case "recovers":
             return [] if run.healed_s is None else [run.healed_s - found.start_ns / 1e9]

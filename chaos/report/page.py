@@ -8,11 +8,12 @@ from pathlib import Path
 
 from chaos import history
 from chaos.judge import Check, Run
+from chaos.report.evidence import Term
 from chaos.report.lanes import Picture, picture
 from chaos.report.legend import legend
 from chaos.report.logs import Cut, Entry, Source, entries
 from chaos.report.marks import Marks, marks
-from chaos.report.story import story, terms
+from chaos.report.story import story
 from chaos.report.svg import timeline
 from chaos.scenario import Scenario
 
@@ -65,8 +66,8 @@ def render(
 </thead><tbody>{_checks(checks, shown)}</tbody></table></div>
 <h2>What was done</h2><div class="scroll"><table>
 <thead><tr><th>from</th><th>to</th><th>fault</th><th>shown to bite by</th></tr></thead><tbody>{_faults(found)}</tbody></table></div>
-<h2>Who led</h2><div class="scroll"><table><thead><tr><th>token</th><th>instance</th><th>first yes</th><th>last promise</th>
-<th>gap before it, by answers</th></tr></thead><tbody>{_terms(found)}</tbody></table></div>
+<h2>Who led</h2><div class="scroll"><table><thead><tr><th>token</th><th>instance</th><th>known by</th><th>first claim</th>
+<th>last promise</th><th>gap before it</th></tr></thead><tbody>{_terms(found)}</tbody></table></div>
 <h2>Why this is tried</h2><p>{escape(scenario.why.strip())}</p>
 <h2 id="log">What was said</h2>{_log(log, cuts)}
 <p class="soft">Beside this file: {", ".join(f'<a href="{name}">{name}</a>' for name in files) or "nothing"}.</p></main>
@@ -115,14 +116,18 @@ def _faults(found: Picture) -> str:
     )
 
 
+def _by(term: Term) -> str:
+    return "its answers" if term.polled else "its journal alone"
+
+
 def _terms(found: Picture) -> str:
     rows = []
     until_s: float | None = None
-    for term in terms(found):
+    for term in found.terms:
         gap = "" if until_s is None else f"{(term.start_s - until_s) * 1000:.1f} ms"
         until_s = term.until_s
         rows.append(
-            f'<tr><td class="number">{term.token}</td><th scope="row">{escape(term.name)}</th>'
+            f'<tr><td class="number">{term.token}</td><th scope="row">{escape(term.name)}</th><td>{_by(term)}</td>'
             f'<td class="number">{term.start_s:.3f} s</td><td class="number">{term.until_s:.3f} s</td>'
             f'<td class="number">{gap}</td></tr>'
         )

@@ -2,43 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
 
+from chaos.report.evidence import Term
 from chaos.report.lanes import Band, Picture
 
 _TOLD = 3
 """So many moves are told one by one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Term:
-    """One term in the run: who led, from the first yes to the end of the last promise."""
-
-    name: str
-    token: int
-    start_s: float
-    until_s: float
-
-
-def terms(found: Picture) -> list[Term]:
-    """In the order in which they began."""
-    first: dict[int, Term] = {}
-    for start_s, token, until_s, name in sorted(
-        (s.start_s, s.token, s.until_s, lane.name) for lane in found.lanes.values() for s in lane.stretches
-    ):
-        known = first.get(token)
-        first[token] = Term(name, token, start_s, until_s) if known is None else Term(*_reach(known, until_s))
-    return list(first.values())
-
-
-def _reach(term: Term, until_s: float) -> tuple[str, int, float, float]:
-    return term.name, term.token, term.start_s, max(term.until_s, until_s)
-
-
 def story(found: Picture, *, control: bool = False) -> str:
     """The run in one sentence. `control`: two leaders are what it is meant to show."""
-    order = terms(found)
+    order = [term for term in found.terms if term.polled]
     if found.overlaps:
         return _of_overlaps(found, control)
     if len(order) < 2:
@@ -60,6 +35,9 @@ def _of_overlaps(found: Picture, control: bool) -> str:
     often = f" for {worst_ms:.0f} ms" if number == 1 else f", {number} times, for up to {worst_ms:.0f} ms"
     if all(not each.polled for each in found.overlaps):
         often += ", by the daemons' journals alone"
+    if number == 1:
+        (one, token), (other, other_token) = found.overlaps[0].first, found.overlaps[0].second
+        often += f": {one} (token {token}) and {other} (token {other_token})"
     return f"Two instances were leaders at once{often}.{' That is what this control has to show.' if control else ''}"
 
 

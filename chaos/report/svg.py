@@ -159,7 +159,9 @@ def _stretch(frame: Frame, stretch: Stretch, y: float, free_from: float) -> tupl
         f"token {stretch.token}: yes from {stretch.start_s:.2f} s to {stretch.last_yes_s:.2f} s, promised until "
         f"{stretch.until_s:.2f} s"
     )
-    parts = [f"<title>{title}</title>", patterns.bar(place, f'x="{start:.1f}" y="{y:g}" width="{wide:.1f}" height="{BAR}" rx="2"')]
+    at = f'x="{start:.1f}" y="{y:g}" width="{wide:.1f}" height="{BAR}" rx="2"'
+    parts = [f"<title>{title if stretch.polled else f'token {stretch.token}: by its journal alone'}</title>"]
+    parts.append(patterns.bar(place, at) if stretch.polled else f'<rect class="unseen" {at} stroke="{patterns.COLOURS[place]}"/>')
     for from_s, to_s in stretch.doubts:
         at = f'x="{frame.x(from_s):.1f}" y="{y:g}" width="{max(1.5, frame.x(to_s) - frame.x(from_s)):.1f}" height="{BAR}"'
         parts.append(f'<rect {at} fill="url(#doubt)"><title>suspended: the store is silent, the lease not yet over</title></rect>')

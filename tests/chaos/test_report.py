@@ -103,7 +103,7 @@ def test_each_move_is_timed_from_the_fault_before_it():
 def test_an_overlap_is_outlined_with_its_milliseconds():
     found = drawn(yes("c1", 5, 5.1, 5.2))
     assert len(found.overlaps) == 1
-    assert story(found) == "Two instances were leaders at once for 100 ms."
+    assert story(found) == "Two instances were leaders at once for 100 ms: c2 (token 9) and c1 (token 5)."
     assert re.search(r'class="overlap-text"[^>]*>100 ms of two leaders', timeline(found))
     assert story(found, control=True).endswith("That is what this control has to show.")
 
@@ -122,6 +122,14 @@ def test_an_overlap_that_only_the_journals_know_is_drawn():
     assert (round(overlap.ms), overlap.polled) == (150, False)
     assert 'class="overlap by-journals"' in timeline(found)
     assert "by the daemons' journals alone" in story(found)
+
+
+def test_a_term_that_only_a_journal_knows_is_drawn_and_told_apart():
+    """As at the end of a run, when the probes have stopped and one daemon after the other is."""
+    found = drawn(promised("c1", 12, 7.0, 7.2))
+    assert [(term.token, term.polled) for term in found.terms] == [(5, True), (9, True), (12, False)]
+    assert "token 12" not in story(found), "no fault has moved it"
+    assert 'class="unseen"' in timeline(found)
 
 
 def test_who_promises_nothing_has_claimed_what_its_answers_enclose():
