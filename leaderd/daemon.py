@@ -194,7 +194,6 @@ class Daemon:
             tls=tls,
             actions=self._actions,
             operators=self._config.operators.uids,
-            tick_s=self._config.timing.ttl_s / 3,
             directory=self._config.runtime_dir,
         )
 

@@ -109,9 +109,18 @@ class View:
         last_seen_ms = max(0, whole_ms(now_s - max(seen))) if seen else None
         return {"kind": self._store.kind, "connected": snapshot.connected, "last_seen_ms": last_seen_ms}
 
+    @property
+    def tick_s(self) -> float:
+        """How often streams tell validity anew: each third of the ttl has one, though timers are late at times."""
+        return self._ttl_s / 4
+
+    @property
+    def _ttl_s(self) -> float:
+        """What the store has granted, which may be less than what was asked for; that, while there is no session."""
+        return self.board.snapshot.session_ttl_s or self._timing.ttl_s
+
     def _timing_body(self) -> Body:
-        snapshot, timing = self.board.snapshot, self._timing
-        ttl_s = snapshot.session_ttl_s or timing.ttl_s
+        snapshot, timing, ttl_s = self.board.snapshot, self._timing, self._ttl_s
         return {
             "ttl_s": ttl_s,
             "renew_every_s": snapshot.renewal_period_s or timing.renewal_period_s(self._store.rule, ttl_s),

@@ -53,7 +53,6 @@ class GrpcRig:
         address: UnixAddress | tuple[str, int] | None = None,
         tls: GrpcTls | None = None,
         operators: tuple[int, ...] = (),
-        tick_s: float = 60.0,
     ) -> None:
         self.surface = GrpcSurface(
             self.view,
@@ -63,7 +62,6 @@ class GrpcRig:
             tls=tls,
             actions=cast(Actions, self.actions),
             operators=operators,
-            tick_s=tick_s,
             directory=self.directory,
         )
         await self.surface.start()

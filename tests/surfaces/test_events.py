@@ -12,7 +12,7 @@ from leaderd.election.events import Contender
 from leaderd.election.state import Term
 from leaderd.election.timing import Timing
 from leaderd.surfaces.http import feed as feeds
-from leaderd.surfaces.http import server
+from leaderd.surfaces.view import View
 from tests.surfaces.rig import PATIENCE_S, Rig, Wire, following, leading, snapshot, surfaces
 
 OWN = Contender("pod-a", own=True, token=42)
@@ -47,7 +47,7 @@ async def subscribe(rig: Rig, query: str = "", listener: str = "app", headers: s
 @pytest.fixture
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ticks every 10 ms."""
-    monkeypatch.setattr(server, "Feed", lambda view, now_s, tick_s: feeds.Feed(view, now_s, 0.01))
+    monkeypatch.setattr(View, "tick_s", 0.01)
 
 
 async def test_state_first_and_then_what_changes(leader: Rig) -> None:
@@ -235,5 +235,16 @@ async def test_head_and_the_end(leader: Rig) -> None:
     assert await stream.wire.rest() == b""
 
 
-def test_three_ticks_fit_into_the_ttl() -> None:
-    assert Timing().ttl_s / 3 * 3 <= Timing().ttl_s
+@pytest.mark.parametrize(("granted_s", "ttl_s"), [(4.0, 4.0), (None, Timing().ttl_s)])
+async def test_each_third_of_the_ttl_has_a_tick_though_timers_are_late(leader: Rig, granted_s: float | None, ttl_s: float) -> None:
+    """The ttl that the store has granted: ZooKeeper may grant less than was asked for."""
+    leader.board.publish(snapshot(leading(), session_ttl_s=granted_s))
+    assert 0.0 < leader.view.tick_s <= 0.8 * ttl_s / 3
+
+
+async def test_a_session_of_a_shorter_ttl_is_told_more_often_at_once(tmp_path: Path) -> None:
+    async with surfaces(tmp_path, snapshot(leading(), session_ttl_s=600.0)) as rig:
+        stream = await subscribe(rig)
+        await stream.event()
+        rig.board.publish(snapshot(leading(), session_ttl_s=0.2))
+        assert [(await stream.event())[0] for _ in range(3)] == ["tick"] * 3

@@ -44,13 +44,22 @@ async def test_how_things_stand_and_then_what_changes(tmp_path: Path) -> None:
 
 
 async def test_renewals_are_no_news_but_ticks_carry_them(tmp_path: Path) -> None:
-    async with grpc_surface(tmp_path, snapshot(leading()), tick_s=0.02) as rig:
+    async with grpc_surface(tmp_path, snapshot(leading(), session_ttl_s=1.0)) as rig:
         stream = rig.watch(promise=Duration(seconds=60))
         assert (await stream.next()).election.valid_for_ms == 7312
-        rig.board.publish(snapshot(leading(term=Term(42, 95.0, 109.0))))
-        rig.clock.boot_s = 100.5
+        rig.board.publish(snapshot(leading(term=Term(42, 95.0, 109.0)), session_ttl_s=1.0))
+        rig.clock.boot_s = 100.32  # a third of the ttl has not passed yet
         tick = await stream.next()
-        assert (tick.kind, tick.election.valid_for_ms) == (pb.CHANGE_KIND_TICK, 8500)
+        assert (tick.kind, tick.election.valid_for_ms) == (pb.CHANGE_KIND_TICK, 8680)
+
+
+async def test_ticks_follow_the_ttl_that_the_store_has_granted(tmp_path: Path) -> None:
+    async with grpc_surface(tmp_path, snapshot(leading(), session_ttl_s=60.0)) as rig:
+        stream = rig.watch()
+        await stream.next()
+        rig.clock.boot_s = 101.3
+        rig.board.publish(snapshot(leading(), session_ttl_s=4.0))
+        assert (await stream.next()).kind == pb.CHANGE_KIND_TICK
 
 
 async def test_a_watcher_hears_of_the_deadline_though_nothing_is_published(tmp_path: Path) -> None:

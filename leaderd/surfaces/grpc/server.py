@@ -70,7 +70,6 @@ class GrpcSurface:
         tls: GrpcTls | None,
         actions: Actions,
         operators: Collection[int],
-        tick_s: float,
         directory: Path,
     ) -> None:
         self._address = address
@@ -81,7 +80,7 @@ class GrpcSurface:
         Elections(view).add_to(self._calls)
         self._changes = Changes(view, actions, operators)
         self._changes.add_to(self._calls)
-        Streams(view, self._ears, tick_s).add_to(self._calls)
+        Streams(view, self._ears).add_to(self._calls)
         HealthService(view, self._ears).add_to(self._calls)
         self._server: grpc.aio.Server | None = None
         self._listeners: list[asyncio.Server] = []

@@ -39,12 +39,11 @@ class _Gist(NamedTuple):
 
 
 class Streams:
-    """The streams of one server. `tick_s`: how often validity is told anew."""
+    """The streams of one server."""
 
-    def __init__(self, view: View, ears: Ears, tick_s: float) -> None:
+    def __init__(self, view: View, ears: Ears) -> None:
         self._view = view
         self._ears = ears
-        self._tick_s = tick_s
 
     def add_to(self, calls: Calls) -> None:
         """Serve them."""
@@ -56,11 +55,11 @@ class Streams:
     async def _watch(self, request: pb.WatchElectionRequest, call: Call) -> None:
         name, promise_s = named(self._view, request.election), promised_s(self._view, request, call.caller)
         before: _Gist | None = None
-        tick_at_s = 0.0
+        told_s = -math.inf
         while not self._ears.closed:
             seen = self._ears.number
             look = self._view.ask(name, promise_s=0.0)
-            now = self._gist(look)
+            now, tick_at_s = self._gist(look), told_s + self._view.tick_s
             kind = _kind(before, now)
             if kind is None and look.now_s >= tick_at_s:
                 kind = pb.CHANGE_KIND_TICK
@@ -68,7 +67,7 @@ class Streams:
                 until_s = tick_at_s if look.lease_until_s is None else min(tick_at_s, look.lease_until_s)
                 await self._ears.wait(seen, until_s - look.now_s)
                 continue
-            before, tick_at_s = now, look.now_s + self._tick_s
+            before, told_s = now, look.now_s
             # No await from here until grpc has the message: the promise counts from now.
             answer = self._view.ask(name, promise_s)
             await call.write(pb.WatchElectionResponse(kind=kind, election=election(self._view, answer)))

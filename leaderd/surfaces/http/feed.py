@@ -81,12 +81,12 @@ class Subscriber:
 
 
 class Feed:
-    """All subscribers of one daemon. `now_s`: the boot clock. `tick_s`: how often validity is told anew."""
+    """All subscribers of one daemon. `now_s`: the boot clock."""
 
-    def __init__(self, view: View, now_s: Callable[[], float], tick_s: float) -> None:
+    def __init__(self, view: View, now_s: Callable[[], float]) -> None:
         self._view = view
         self._now_s = now_s
-        self._tick_s = tick_s
+        self._tick_s = view.tick_s
         self._subscribers: set[Subscriber] = set()
         self._gists = self._look()
         self._connected = view.board.snapshot.connected
@@ -112,7 +112,7 @@ class Feed:
         self._subscribers.add(subscriber)
         subscriber.write(self._state(subscriber) + self._missed(subscriber, subscriber.since))
         if self._ticking is None:
-            self._ticking = asyncio.get_running_loop().call_later(self._tick_s, self._tick)
+            self._arm()
 
     def remove(self, subscriber: Subscriber) -> None:
         """A subscriber has gone."""
@@ -149,6 +149,8 @@ class Feed:
         if connected != self._connected:
             for name in self._gists:
                 self._tell("store", name)
+        if self._ticking is not None and self._view.tick_s < self._tick_s:
+            self._arm()  # a new session, which the store keeps for a shorter time
 
     def _tell(self, kind: str, name: str) -> None:
         self._number += 1
@@ -167,7 +169,13 @@ class Feed:
         for name in self._gists:
             self._write("tick", name, "")
         if self._subscribers:
-            self._ticking = asyncio.get_running_loop().call_later(self._tick_s, self._tick)
+            self._arm()
+
+    def _arm(self) -> None:
+        if self._ticking is not None:
+            self._ticking.cancel()
+        self._tick_s = self._view.tick_s
+        self._ticking = asyncio.get_running_loop().call_later(self._tick_s, self._tick)
 
     def _write(self, kind: str, name: str, identity: str) -> None:
         rendered: dict[float, bytes] = {}

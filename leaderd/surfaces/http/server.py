@@ -56,7 +56,7 @@ class HttpSurfaces:
         self._unix = unix
         self._changes = LeaderChanges(board, clock)
         view = View(board, clock, store, timing, incarnation)
-        feed = Feed(view, clock.now_s, timing.ttl_s / 3)
+        feed = Feed(view, clock.now_s)
         holds = Holds(view)
         self.routes = Routes(view, Probes(health, board, clock), metrics, self._changes, feed, holds, actions)
         metrics.expect_requests(self.routes.names(), LISTENERS)
