@@ -136,6 +136,7 @@ class Actions:
         If `to` is not next within `timeout_s`, nothing has changed (CONFLICT, naming who is in the way). Refused as `resign`, and:
         NO_SUCH_CANDIDATE, STORE_UNAVAILABLE, NOT_SUPPORTED.
         """
+        _need_one_line("the name of the candidate", to)
         token = self._leading(name, if_token)
         self._need_records()
         if to == self._snapshot().instance:
@@ -233,6 +234,7 @@ class Actions:
         self._need_records()
         if len(reason) > MAX_REASON_CHARS or len(by) > MAX_REASON_CHARS:
             raise ActionRefused(Refusal.INVALID, f"a reason has at most {MAX_REASON_CHARS} characters")
+        _need_one_line("the reason", reason)
         if expires_in_s is not None and not 0.0 < expires_in_s < 1e9:
             raise ActionRefused(Refusal.INVALID, "a pause lasts longer than nothing, and not for ever: leave its end out for that")
         expires_at_s = None if expires_in_s is None else self._clock.wall_s() + expires_in_s
@@ -334,6 +336,12 @@ class Actions:
 
     def _snapshot(self) -> Snapshot:
         return self._board.snapshot
+
+
+def _need_one_line(what: str, text: str) -> None:
+    """It will be shown to people, in terminals and logs: nothing in it may move a cursor."""
+    if not text.isprintable():
+        raise ActionRefused(Refusal.INVALID, f"{what} is no text on one line")
 
 
 def _settled(view: ElectionView, kind: RecordKind, ticket: int) -> bool:

@@ -236,6 +236,7 @@ async def test_a_pause_may_be_changed_and_must_make_sense(fleet: Fleet) -> None:
     await a.until(lambda: a.view.pause is not None and a.view.pause == b.view.pause)
     await refused(Refusal.INVALID, a.actions.pause("jobs", reason="x" * 501))
     await refused(Refusal.INVALID, a.actions.pause("jobs", expires_in_s=0.0))
+    assert await refused(Refusal.INVALID, a.actions.pause("jobs", reason="a\x1b[2J")) == "the reason is no text on one line"
 
 
 async def test_a_transfer_passes_over_those_before_the_target(fleet: Fleet) -> None:
@@ -257,6 +258,7 @@ async def test_a_transfer_passes_over_those_before_the_target(fleet: Fleet) -> N
 async def test_what_a_transfer_refuses(fleet: Fleet) -> None:
     a, b = await fleet.add("a"), await fleet.add("b")
     await a.until(lambda: fleet.races or len(a.view.contenders) == 2)
+    await refused(Refusal.INVALID, a.actions.transfer("jobs", "b\n", timeout_s=1.0))
     message = await refused(Refusal.NO_SUCH_CANDIDATE, a.actions.transfer("jobs", "z", timeout_s=1.0))
     silent = "'z' did not answer: it does not stand in jobs"
     assert message == (silent if fleet.races else "'z' does not stand in jobs; in line: b")

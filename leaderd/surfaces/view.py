@@ -151,12 +151,17 @@ def clean(name: str) -> str:
     return name[:MAX_NAME_CHARS].encode("utf-8", "replace").decode("utf-8")
 
 
+def clean_text(text: str) -> str:
+    """Words of people or of a store as text that every reader can take: no lone surrogates."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
 def pause_body(pause: Pause | None) -> Body | None:
     """A pause as JSON has it; None if there is none."""
     if pause is None:
         return None
     until = None if pause.expires_at_s is None else rfc3339(round(pause.expires_at_s))
-    return {"by": clean(pause.by), "reason": pause.reason.encode("utf-8", "replace").decode("utf-8"), "expires_at": until}
+    return {"by": clean(pause.by), "reason": clean_text(pause.reason), "expires_at": until}
 
 
 def rfc3339(second: int) -> str:

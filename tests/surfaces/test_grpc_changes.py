@@ -10,10 +10,11 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.json_format import MessageToDict
 
 from leaderd.actions import ActionRefused, Refusal
 from leaderd.surfaces.grpc._proto import leaderd_pb2 as pb
-from tests.surfaces.grpc_rig import MEANT, SERVICE, grpc_surface, refusal
+from tests.surfaces.grpc_rig import MEANT, SERVICE, GrpcRig, grpc_surface, refusal
 from tests.surfaces.rig import PATIENCE_S, following, leading, snapshot
 
 CODE = grpc.StatusCode
@@ -104,6 +105,35 @@ async def test_who_goes_away_does_not_undo_it(tmp_path: Path) -> None:
         async with asyncio.timeout(PATIENCE_S):
             while rig.surface._changes._acting:
                 await asyncio.sleep(0)
+
+
+async def answer(rig: GrpcRig, method: str, request: Any, kind: Any) -> dict[str, Any]:
+    """What the answer says besides how this instance stands."""
+    found = MessageToDict(
+        kind.FromString(await rig.call(SERVICE + method, request, MEANT)),
+        preserving_proto_field_name=True,
+        always_print_fields_with_no_presence=True,
+    )
+    assert found.pop("election")["leader"] is True
+    return found
+
+
+async def test_answers_say_what_http_says(tmp_path: Path) -> None:
+    async with grpc_surface(tmp_path, snapshot(leading())) as rig:
+        done = await answer(rig, "Resign", pb.ResignRequest(), pb.ResignResponse)
+        assert done == {"token": "42", "released": True, "took_ms": "250"}
+        done = await answer(rig, "Transfer", pb.TransferRequest(to="pod-b"), pb.TransferResponse)
+        assert done == {"token": "42", "to": "pod-b", "confirmed": True, "new_token": "43", "leaderless_ms": "500"}
+        rig.actions.confirmed = False
+        done = await answer(rig, "Transfer", pb.TransferRequest(to="pod-b"), pb.TransferResponse)
+        assert done == {"token": "42", "to": "pod-b", "confirmed": False}
+        done = await answer(rig, "SetCandidacy", pb.SetCandidacyRequest(standing=True), pb.SetCandidacyResponse)
+        assert done == {"standing": True, "changed": True}
+        asked = pb.SetPausedRequest(paused=True, reason="upgrade", expires_in=Duration(seconds=3600))
+        done = await answer(rig, "SetPaused", asked, pb.SetPausedResponse)
+        assert done == {"pause": {"by": BY, "reason": "upgrade", "expires_at": "2026-11-23T08:00:00Z"}}
+        done = await answer(rig, "SetPaused", pb.SetPausedRequest(), pb.SetPausedResponse)
+        assert done == {"was": {"by": "uid 0", "reason": "upgrade"}}
 
 
 async def test_a_watcher_hears_that_the_queue_has_changed(tmp_path: Path) -> None:

@@ -10,8 +10,10 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.json_format import MessageToDict
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from leaderd.election.pause import Pause
 from leaderd.election.problems import Reason
 from leaderd.election.state import State, Term
 from leaderd.surfaces.grpc import elections
@@ -53,7 +55,7 @@ STANDS = [
     leading(term=Term(42, 95.0, 107.0, doubted=True)),
     following(),
     following(leader=None, contenders=()),
-    following(resting=State.PAUSED, reason=Reason.PAUSED),
+    following(resting=State.PAUSED, reason=Reason.PAUSED, pause=Pause("uid 0", "upgrade", 1_795_420_800.0)),
     following(resting=State.DRAINING, reason=Reason.DRAINING),
     following(resting=State.STARTING, reason=Reason.STARTING),
 ]
@@ -68,6 +70,8 @@ async def test_it_says_what_http_says(tmp_path: Path, view: Any) -> None:
         whole = rig.view.election("daily-report")
         assert [candidate.instance for candidate in reply.candidates] == [each["instance"] for each in whole["candidates"]]
         assert [candidate.leader for candidate in reply.candidates] == [each["leader"] for each in whole["candidates"]]
+        shown = MessageToDict(reply.pause, preserving_proto_field_name=True) if reply.HasField("pause") else None
+        assert shown == whole["pause"]
         assert reply.timing.ttl == Duration(seconds=10)
         assert reply.timing.valid_for_max.ToTimedelta().total_seconds() == whole["timing"]["valid_for_max_s"]
 
@@ -175,6 +179,25 @@ async def test_changes_need_the_header(tmp_path: Path, name: str) -> None:
         assert rig.actions.asked == []
         await rig.call(SERVICE + name, CHANGES[name], MEANT)
         assert len(rig.actions.asked) == 1
+
+
+WEB = [("origin", "https://evil.example"), ("origin", "null"), ("origin", ""), ("sec-fetch-site", "same-origin")]
+
+
+@pytest.mark.parametrize("header", WEB, ids=str)
+async def test_no_web_page_changes_or_holds_anything(tmp_path: Path, header: tuple[str, str]) -> None:
+    """No browser speaks gRPC; a gateway that makes a call of a browser's request carries these on."""
+    async with grpc_surface(tmp_path, snapshot(leading())) as rig:
+        for name, request in CHANGES.items():
+            found = await refusal(rig.call(SERVICE + name, request, (*MEANT, header)))
+            assert found == (CODE.PERMISSION_DENIED, "a web page may not do this")
+        held = pb.HoldTermRequest(promise=Duration(seconds=5))
+        call = rig.channel.unary_stream(f"{SERVICE}HoldTerm")(held.SerializeToString(), metadata=(header,))
+        assert (await refusal(call.read()))[0] is CODE.PERMISSION_DENIED
+        asked = pb.GetElectionRequest(promise=Duration(seconds=5))
+        reply = pb.GetElectionResponse.FromString(await rig.call(f"{SERVICE}GetElection", asked, (header,)))
+        assert (reply.election.leader, reply.election.valid_for_ms) == (True, 0)
+        assert rig.actions.asked == []
 
 
 @pytest.mark.parametrize("name", CHANGES)

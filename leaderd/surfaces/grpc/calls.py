@@ -34,6 +34,7 @@ _HTTP_CODES = {
     grpc.StatusCode.INTERNAL: 500,
 }
 """Counted as HTTP would count it, so that one query over `code` covers all listeners."""
+_WEB_HEADERS = frozenset({"origin", "sec-fetch-site"})
 Request = TypeVar("Request", bound=Message)
 Context = Any
 
@@ -68,6 +69,11 @@ class Call:
         # A client's library ends a call at its deadline in the same way in which an app does: then nobody has said anything.
         stream = self.metadata.get(STREAM_HEADER, "") if self._context.time_remaining() is None else ""
         return self._doorman.grip(self._peer, int(stream) if str(stream).isdecimal() else None)
+
+    @property
+    def from_web(self) -> bool:
+        """Whether it comes from a web page, by way of something that made a gRPC call of its request."""
+        return not _WEB_HEADERS.isdisjoint(self.metadata)
 
     async def write(self, message: Message) -> None:
         """Send one message of a stream: serialized and handed to grpc before anything else can run, then waits for room."""

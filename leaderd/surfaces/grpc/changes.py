@@ -17,8 +17,8 @@ from leaderd.actions import ActionRefused, Actions, Refusal
 from leaderd.surfaces.grpc._proto import leaderd_pb2 as pb
 from leaderd.surfaces.grpc.calls import Call, Calls, Refused, duration_s
 from leaderd.surfaces.grpc.elections import SERVICE, named
-from leaderd.surfaces.grpc.messages import election
-from leaderd.surfaces.view import View
+from leaderd.surfaces.grpc.messages import election, pause
+from leaderd.surfaces.view import View, clean, whole_ms
 
 REQUEST_HEADER = "x-leaderd-request"
 USUAL_TRANSFER_S = 10.0
@@ -81,6 +81,8 @@ class Changes:
     def _check(self, call: Call) -> None:
         """Raise `Refused` unless whoever calls may change things, and says that they mean it."""
         caller = call.caller
+        if call.from_web:
+            raise Refused(grpc.StatusCode.PERMISSION_DENIED, "a web page may not do this")
         if not caller.local:
             raise Refused(grpc.StatusCode.PERMISSION_DENIED, "changes need the Unix socket or loopback")
         if caller.uid is not None and caller.uid not in self._operators:
@@ -93,8 +95,8 @@ class Changes:
     async def _resign(self, request: pb.ResignRequest, by: str) -> Message:
         name = named(self._view, request.election)
         cooldown_s = duration_s(request, "cooldown") or 0.0
-        await self._actions.resign(name, cooldown_s=cooldown_s, if_token=_if_token(request))
-        return pb.ResignResponse(election=self._now(name))
+        done = await self._actions.resign(name, cooldown_s=cooldown_s, if_token=_if_token(request))
+        return pb.ResignResponse(election=self._now(name), token=done.token, released=done.released, took_ms=whole_ms(done.took_s))
 
     async def _transfer(self, request: pb.TransferRequest, by: str) -> Message:
         name = named(self._view, request.election)
@@ -103,21 +105,28 @@ class Changes:
         timeout_s = duration_s(request, "timeout")
         timeout_s = USUAL_TRANSFER_S if timeout_s is None else timeout_s
         done = await self._actions.transfer(name, request.to, timeout_s=timeout_s, if_token=_if_token(request))
-        return pb.TransferResponse(confirmed=done.confirmed, election=self._now(name))
+        return pb.TransferResponse(
+            confirmed=done.confirmed,
+            election=self._now(name),
+            token=done.token,
+            to=clean(done.to),
+            new_token=done.new_token,
+            leaderless_ms=None if done.leaderless_s is None else whole_ms(done.leaderless_s),
+        )
 
     async def _set_candidacy(self, request: pb.SetCandidacyRequest, by: str) -> Message:
         name = named(self._view, request.election)
-        await self._actions.set_candidacy(name, request.standing)
-        return pb.SetCandidacyResponse(election=self._now(name))
+        changed = await self._actions.set_candidacy(name, request.standing)
+        return pb.SetCandidacyResponse(election=self._now(name), standing=request.standing, changed=changed)
 
     async def _set_paused(self, request: pb.SetPausedRequest, by: str) -> Message:
         name = named(self._view, request.election)
         expires_in_s = duration_s(request, "expires_in")
         if request.paused:
-            await self._actions.pause(name, reason=request.reason, by=by, expires_in_s=expires_in_s)
-        else:
-            await self._actions.resume(name)
-        return pb.SetPausedResponse(election=self._now(name))
+            entered = await self._actions.pause(name, reason=request.reason, by=by, expires_in_s=expires_in_s)
+            return pb.SetPausedResponse(election=self._now(name), pause=pause(entered))
+        was = await self._actions.resume(name)
+        return pb.SetPausedResponse(election=self._now(name), was=pause(was))
 
     def _now(self, name: str) -> pb.Election:
         """How this instance stands: a look, no promise."""

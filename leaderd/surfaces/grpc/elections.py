@@ -9,7 +9,6 @@ import grpc
 
 from leaderd.surfaces.grpc._proto import leaderd_pb2 as pb
 from leaderd.surfaces.grpc.calls import Call, Calls, Refused, duration_s
-from leaderd.surfaces.grpc.doorman import Caller
 from leaderd.surfaces.grpc.messages import overview, whole
 from leaderd.surfaces.view import View
 
@@ -32,7 +31,7 @@ class Elections:
         name = named(self._view, request.election)
         min_valid_s = duration_s(request, "min_valid") or 0.0
         token = request.token if request.HasField("token") else None
-        answer = self._view.ask(name, promised_s(self._view, request, call.caller), min_valid_s, token)
+        answer = self._view.ask(name, promised_s(self._view, request, call), min_valid_s, token)
         return whole(self._view, answer)
 
     async def _list(self, request: pb.ListElectionsRequest, call: Call) -> pb.ListElectionsResponse:
@@ -53,10 +52,13 @@ def named(view: View, election: str) -> str:
     return election
 
 
-def promised_s(view: View, request: pb.GetElectionRequest | pb.WatchElectionRequest | pb.HoldTermRequest, caller: Caller) -> float:
-    """For how long a yes shall hold. Who is not on this host cannot hold a release up by more than the usual promise."""
+def promised_s(view: View, request: pb.GetElectionRequest | pb.WatchElectionRequest | pb.HoldTermRequest, call: Call) -> float:
+    """For how long a yes shall hold. Who is not on this host cannot hold a release up by more than the usual promise, and a web
+    page not at all."""
     usual_s = view.board.promise_s
     asked_s = duration_s(request, "promise")
+    if call.from_web:
+        return 0.0
     if asked_s is None:
         return usual_s
-    return asked_s if caller.local else min(asked_s, usual_s)
+    return asked_s if call.caller.local else min(asked_s, usual_s)

@@ -8,9 +8,10 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from leaderd.board import Answer
+from leaderd.election.pause import Pause
 from leaderd.election.state import State
 from leaderd.surfaces.grpc._proto import leaderd_pb2 as pb
-from leaderd.surfaces.view import Body, View
+from leaderd.surfaces.view import Body, View, clean, clean_text
 
 _STATES = {state.value: f"ELECTION_STATE_{state.name}" for state in State}
 _AS_THEY_ARE = (
@@ -38,6 +39,7 @@ def whole(view: View, answer: Answer) -> pb.GetElectionResponse:
     return pb.GetElectionResponse(
         election=_election(body),
         candidates=[pb.Candidate(**candidate) for candidate in body["candidates"]],
+        pause=pause(answer.view.pause),
         timing=pb.Timing(
             ttl=_duration(timing["ttl_s"]),
             renew_every=_duration(timing["renew_every_s"]),
@@ -58,6 +60,19 @@ def overview(view: View) -> pb.ListElectionsResponse:
     )
 
 
+def pause(found: Pause | None) -> pb.Pause | None:
+    """A pause; None if there is none."""
+    if found is None:
+        return None
+    until = None if found.expires_at_s is None else timestamp(found.expires_at_s)
+    return pb.Pause(by=clean(found.by), reason=clean_text(found.reason), expires_at=until)
+
+
+def timestamp(at_s: float) -> Timestamp:
+    """Seconds since the epoch; whole ones, as over HTTP."""
+    return Timestamp(seconds=round(at_s))
+
+
 def _election(body: Body) -> pb.Election:
     found = pb.Election(
         name=body["election"],
@@ -66,12 +81,12 @@ def _election(body: Body) -> pb.Election:
         **{field: body[field] for field in _AS_THEY_ARE},
     )
     if body["term_started_at"] is not None:
-        found.term_started_at.CopyFrom(_timestamp(body["term_started_at"]))
+        found.term_started_at.CopyFrom(_read_timestamp(body["term_started_at"]))
     return found
 
 
 @functools.lru_cache(maxsize=64)
-def _timestamp(text: str) -> Timestamp:
+def _read_timestamp(text: str) -> Timestamp:
     found = Timestamp()
     found.FromJsonString(text)
     return found

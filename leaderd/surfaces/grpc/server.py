@@ -22,6 +22,7 @@ from leaderd.surfaces.grpc.doorman import Doorman
 from leaderd.surfaces.grpc.ears import Ears
 from leaderd.surfaces.grpc.elections import Elections
 from leaderd.surfaces.grpc.health import HealthService
+from leaderd.surfaces.grpc.past import Past
 from leaderd.surfaces.grpc.streams import Streams
 from leaderd.surfaces.http.listeners import ListenError, UnixAddress, bind_tcp, serve
 from leaderd.surfaces.socketfile import BoundSocket
@@ -78,6 +79,7 @@ class GrpcSurface:
         self._ears = Ears(view.board)
         self._calls = Calls(lambda: self.doorman, metrics, clock.now_s)
         Elections(view).add_to(self._calls)
+        Past(view, actions).add_to(self._calls)
         self._changes = Changes(view, actions, operators)
         self._changes.add_to(self._calls)
         Streams(view, self._ears).add_to(self._calls)

@@ -53,7 +53,7 @@ class Streams:
     # ---- watching
 
     async def _watch(self, request: pb.WatchElectionRequest, call: Call) -> None:
-        name, promise_s = named(self._view, request.election), promised_s(self._view, request, call.caller)
+        name, promise_s = named(self._view, request.election), promised_s(self._view, request, call)
         before: _Gist | None = None
         told_s = -math.inf
         while not self._ears.closed:
@@ -80,7 +80,9 @@ class Streams:
     # ---- holding
 
     async def _hold(self, request: pb.HoldTermRequest, call: Call) -> None:
-        name, promise_s = named(self._view, request.election), promised_s(self._view, request, call.caller)
+        name, promise_s = named(self._view, request.election), promised_s(self._view, request, call)
+        if call.from_web:
+            raise Refused(grpc.StatusCode.PERMISSION_DENIED, "a web page may not do this")
         if promise_s <= 0.0:
             raise Refused(grpc.StatusCode.INVALID_ARGUMENT, "promise: a term cannot be held without a promise")
         min_valid_s = duration_s(request, "min_valid") or 0.0

@@ -111,6 +111,16 @@ class Candidate(_message.Message):
     own: bool
     def __init__(self, instance: _Optional[str] = ..., token: _Optional[int] = ..., leader: bool = ..., own: bool = ...) -> None: ...
 
+class Pause(_message.Message):
+    __slots__ = ("by", "reason", "expires_at")
+    BY_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    EXPIRES_AT_FIELD_NUMBER: _ClassVar[int]
+    by: str
+    reason: str
+    expires_at: _timestamp_pb2.Timestamp
+    def __init__(self, by: _Optional[str] = ..., reason: _Optional[str] = ..., expires_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
 class Timing(_message.Message):
     __slots__ = ("ttl", "renew_every", "valid_for_max", "promise")
     TTL_FIELD_NUMBER: _ClassVar[int]
@@ -136,14 +146,16 @@ class GetElectionRequest(_message.Message):
     def __init__(self, election: _Optional[str] = ..., promise: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., min_valid: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., token: _Optional[int] = ...) -> None: ...
 
 class GetElectionResponse(_message.Message):
-    __slots__ = ("election", "candidates", "timing")
+    __slots__ = ("election", "candidates", "timing", "pause")
     ELECTION_FIELD_NUMBER: _ClassVar[int]
     CANDIDATES_FIELD_NUMBER: _ClassVar[int]
     TIMING_FIELD_NUMBER: _ClassVar[int]
+    PAUSE_FIELD_NUMBER: _ClassVar[int]
     election: Election
     candidates: _containers.RepeatedCompositeFieldContainer[Candidate]
     timing: Timing
-    def __init__(self, election: _Optional[_Union[Election, _Mapping]] = ..., candidates: _Optional[_Iterable[_Union[Candidate, _Mapping]]] = ..., timing: _Optional[_Union[Timing, _Mapping]] = ...) -> None: ...
+    pause: Pause
+    def __init__(self, election: _Optional[_Union[Election, _Mapping]] = ..., candidates: _Optional[_Iterable[_Union[Candidate, _Mapping]]] = ..., timing: _Optional[_Union[Timing, _Mapping]] = ..., pause: _Optional[_Union[Pause, _Mapping]] = ...) -> None: ...
 
 class ListElectionsRequest(_message.Message):
     __slots__ = ()
@@ -205,6 +217,66 @@ class HoldTermResponse(_message.Message):
     election: Election
     def __init__(self, phase: _Optional[_Union[HoldPhase, str]] = ..., token: _Optional[int] = ..., valid_until_boottime_ns: _Optional[int] = ..., valid_for_ms: _Optional[int] = ..., election: _Optional[_Union[Election, _Mapping]] = ...) -> None: ...
 
+class GetHistoryRequest(_message.Message):
+    __slots__ = ("election",)
+    ELECTION_FIELD_NUMBER: _ClassVar[int]
+    election: str
+    def __init__(self, election: _Optional[str] = ...) -> None: ...
+
+class Term(_message.Message):
+    __slots__ = ("token", "leader", "started_at", "ended_at", "reason")
+    TOKEN_FIELD_NUMBER: _ClassVar[int]
+    LEADER_FIELD_NUMBER: _ClassVar[int]
+    STARTED_AT_FIELD_NUMBER: _ClassVar[int]
+    ENDED_AT_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    token: int
+    leader: str
+    started_at: _timestamp_pb2.Timestamp
+    ended_at: _timestamp_pb2.Timestamp
+    reason: str
+    def __init__(self, token: _Optional[int] = ..., leader: _Optional[str] = ..., started_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., ended_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class GetHistoryResponse(_message.Message):
+    __slots__ = ("election", "terms")
+    ELECTION_FIELD_NUMBER: _ClassVar[int]
+    TERMS_FIELD_NUMBER: _ClassVar[int]
+    election: str
+    terms: _containers.RepeatedCompositeFieldContainer[Term]
+    def __init__(self, election: _Optional[str] = ..., terms: _Optional[_Iterable[_Union[Term, _Mapping]]] = ...) -> None: ...
+
+class ExplainElectionRequest(_message.Message):
+    __slots__ = ("election",)
+    ELECTION_FIELD_NUMBER: _ClassVar[int]
+    election: str
+    def __init__(self, election: _Optional[str] = ...) -> None: ...
+
+class Occurrence(_message.Message):
+    __slots__ = ("at", "kind", "text", "token", "times", "last_at")
+    AT_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_FIELD_NUMBER: _ClassVar[int]
+    TIMES_FIELD_NUMBER: _ClassVar[int]
+    LAST_AT_FIELD_NUMBER: _ClassVar[int]
+    at: _timestamp_pb2.Timestamp
+    kind: str
+    text: str
+    token: int
+    times: int
+    last_at: _timestamp_pb2.Timestamp
+    def __init__(self, at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., kind: _Optional[str] = ..., text: _Optional[str] = ..., token: _Optional[int] = ..., times: _Optional[int] = ..., last_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class ExplainElectionResponse(_message.Message):
+    __slots__ = ("election", "summary", "occurrences")
+    ELECTION_FIELD_NUMBER: _ClassVar[int]
+    SUMMARY_FIELD_NUMBER: _ClassVar[int]
+    OCCURRENCES_FIELD_NUMBER: _ClassVar[int]
+    election: str
+    summary: str
+    occurrences: _containers.RepeatedCompositeFieldContainer[Occurrence]
+    def __init__(self, election: _Optional[str] = ..., summary: _Optional[str] = ..., occurrences: _Optional[_Iterable[_Union[Occurrence, _Mapping]]] = ...) -> None: ...
+
 class ResignRequest(_message.Message):
     __slots__ = ("election", "cooldown", "if_token")
     ELECTION_FIELD_NUMBER: _ClassVar[int]
@@ -216,10 +288,16 @@ class ResignRequest(_message.Message):
     def __init__(self, election: _Optional[str] = ..., cooldown: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., if_token: _Optional[int] = ...) -> None: ...
 
 class ResignResponse(_message.Message):
-    __slots__ = ("election",)
+    __slots__ = ("election", "token", "released", "took_ms")
     ELECTION_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_FIELD_NUMBER: _ClassVar[int]
+    RELEASED_FIELD_NUMBER: _ClassVar[int]
+    TOOK_MS_FIELD_NUMBER: _ClassVar[int]
     election: Election
-    def __init__(self, election: _Optional[_Union[Election, _Mapping]] = ...) -> None: ...
+    token: int
+    released: bool
+    took_ms: int
+    def __init__(self, election: _Optional[_Union[Election, _Mapping]] = ..., token: _Optional[int] = ..., released: bool = ..., took_ms: _Optional[int] = ...) -> None: ...
 
 class TransferRequest(_message.Message):
     __slots__ = ("election", "to", "timeout", "if_token")
@@ -234,12 +312,20 @@ class TransferRequest(_message.Message):
     def __init__(self, election: _Optional[str] = ..., to: _Optional[str] = ..., timeout: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., if_token: _Optional[int] = ...) -> None: ...
 
 class TransferResponse(_message.Message):
-    __slots__ = ("confirmed", "election")
+    __slots__ = ("confirmed", "election", "token", "to", "new_token", "leaderless_ms")
     CONFIRMED_FIELD_NUMBER: _ClassVar[int]
     ELECTION_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_FIELD_NUMBER: _ClassVar[int]
+    TO_FIELD_NUMBER: _ClassVar[int]
+    NEW_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    LEADERLESS_MS_FIELD_NUMBER: _ClassVar[int]
     confirmed: bool
     election: Election
-    def __init__(self, confirmed: bool = ..., election: _Optional[_Union[Election, _Mapping]] = ...) -> None: ...
+    token: int
+    to: str
+    new_token: int
+    leaderless_ms: int
+    def __init__(self, confirmed: bool = ..., election: _Optional[_Union[Election, _Mapping]] = ..., token: _Optional[int] = ..., to: _Optional[str] = ..., new_token: _Optional[int] = ..., leaderless_ms: _Optional[int] = ...) -> None: ...
 
 class SetCandidacyRequest(_message.Message):
     __slots__ = ("election", "standing")
@@ -250,10 +336,14 @@ class SetCandidacyRequest(_message.Message):
     def __init__(self, election: _Optional[str] = ..., standing: bool = ...) -> None: ...
 
 class SetCandidacyResponse(_message.Message):
-    __slots__ = ("election",)
+    __slots__ = ("election", "standing", "changed")
     ELECTION_FIELD_NUMBER: _ClassVar[int]
+    STANDING_FIELD_NUMBER: _ClassVar[int]
+    CHANGED_FIELD_NUMBER: _ClassVar[int]
     election: Election
-    def __init__(self, election: _Optional[_Union[Election, _Mapping]] = ...) -> None: ...
+    standing: bool
+    changed: bool
+    def __init__(self, election: _Optional[_Union[Election, _Mapping]] = ..., standing: bool = ..., changed: bool = ...) -> None: ...
 
 class SetPausedRequest(_message.Message):
     __slots__ = ("election", "paused", "reason", "expires_in")
@@ -268,7 +358,11 @@ class SetPausedRequest(_message.Message):
     def __init__(self, election: _Optional[str] = ..., paused: bool = ..., reason: _Optional[str] = ..., expires_in: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class SetPausedResponse(_message.Message):
-    __slots__ = ("election",)
+    __slots__ = ("election", "pause", "was")
     ELECTION_FIELD_NUMBER: _ClassVar[int]
+    PAUSE_FIELD_NUMBER: _ClassVar[int]
+    WAS_FIELD_NUMBER: _ClassVar[int]
     election: Election
-    def __init__(self, election: _Optional[_Union[Election, _Mapping]] = ...) -> None: ...
+    pause: Pause
+    was: Pause
+    def __init__(self, election: _Optional[_Union[Election, _Mapping]] = ..., pause: _Optional[_Union[Pause, _Mapping]] = ..., was: _Optional[_Union[Pause, _Mapping]] = ...) -> None: ...
