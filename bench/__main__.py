@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from bench import client, command, failover, footprint, handover, machine, pacing, page, promise, requests, serving
+from bench import client, command, failover, footprint, handover, machine, pacing, page, promise, requests, serving, watchers
 from bench.ground import Ground, ground
 from bench.stats import Figure, table
 
@@ -23,6 +23,7 @@ BENCHES: dict[str, Callable[[Ground], list[Figure]]] = {
     "command": command.run,
     "client": client.run,
     "pacing": pacing.run,
+    "watchers": watchers.run,
     "serving": serving.run,
 }
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import http.client
 import os
 import re
-import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from leaderd.cli import daemon_client
 
 _KAZOO = """
 import signal, sys, threading, time
@@ -30,6 +32,7 @@ time.sleep(0.05)
 zk.stop()
 """
 _EXIT_S = 5.0
+_ANSWER_S = 15.0
 
 
 class Candidate:
@@ -94,20 +97,21 @@ class Candidate:
             raise ValueError(f"no listener {listener} in {text}")
         return int(found.group(1))
 
+    def call(self, method: str, target: str, body: str = "") -> tuple[int, dict[str, Any]]:
+        """Ask over the Unix socket, or have something changed; status and JSON."""
+        path = str(self.socket)
+        if method == "GET":
+            answer = daemon_client.get(path, target, _ANSWER_S)
+        else:
+            answer = daemon_client.change(path, method, target, body, _ANSWER_S)
+        return answer.status, answer.json()
+
     def promise(self, election: str, promise: str) -> float:
         """Ask for a promise; for how many seconds it was given. Raises `ValueError` when the answer is no."""
-        assert self.socket is not None
-        connection = http.client.HTTPConnection("localhost", timeout=5.0)
-        connection.sock = socket.socket(socket.AF_UNIX)
-        try:
-            connection.sock.connect(str(self.socket))
-            connection.request("GET", f"/is-leader/{election}?promise={promise}")
-            reply = connection.getresponse()
-            if reply.status != 200:
-                raise ValueError(f"not leader: {reply.read()!r}")
-            return int(reply.headers["X-Leaderd-Valid-For-Ms"]) / 1e3
-        finally:
-            connection.close()
+        status, answer = self.call("GET", f"/is-leader/{election}?promise={promise}")
+        if status != 200:
+            raise ValueError(f"not leader: {answer}")
+        return int(answer["valid_for_ms"]) / 1e3
 
     def leave(self) -> None:
         """It was told to go: give it its time, then end it."""
@@ -129,15 +133,30 @@ class Candidate:
             self.process.stdout.close()
 
 
-def leaderd(store_url: str, name: str, folder: Path, ttl: str, elections: int = 1, listen: bool = False) -> Candidate:
-    """One of our daemons; with `listen` on free ports too."""
+@dataclass(frozen=True)
+class Extras:
+    """What a daemon does besides answering on its Unix socket. `listen`: on two free TCP ports; `grpc`: on `grpc.sock` beside the
+    socket; `journal`: it writes down there when it publishes a change (`bench.published`).
+    """
+
+    listen: bool = False
+    grpc: bool = False
+    journal: Path | None = None
+
+
+PLAIN = Extras()
+
+
+def leaderd(store_url: str, name: str, folder: Path, ttl: str, elections: int = 1, extras: Extras = PLAIN) -> Candidate:
+    """One of our daemons."""
     env = {k: v for k, v in os.environ.items() if not k.startswith("LEADERD_")}
     env["LEADERD_RUNTIME_DIR"] = str(folder / name)
     path = folder / name / "leaderd.sock"  # a directory each: the state files lie beside it
     path.parent.mkdir(exist_ok=True)
-    command = [sys.executable, "-m", "leaderd", "run", "--store", store_url, "--instance", name, "--ttl", ttl]
-    command += ["--socket", str(path), "--log-format", "text"]
-    command += ["--http", "127.0.0.1:0" if listen else "off", "--ops", "127.0.0.1:0" if listen else "off"]
+    program = ["leaderd"] if extras.journal is None else ["bench.published", str(extras.journal)]
+    command = [sys.executable, "-m", *program, "run", "--store", store_url, "--instance", name, "--ttl", ttl]
+    command += ["--socket", str(path), "--log-format", "text", "--grpc", "unix:" if extras.grpc else "off"]
+    command += ["--http", "127.0.0.1:0" if extras.listen else "off", "--ops", "127.0.0.1:0" if extras.listen else "off"]
     for number in range(elections):
         command += ["--election", f"jobs-{number}"]
     return Candidate(command, lambda line: b"-> leader" in line, env, path)

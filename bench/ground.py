@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from bench import candidates
-from bench.candidates import Candidate
+from bench.candidates import Candidate, Extras
 from testbed import ConsulCluster, EtcdCluster, ZooKeeperCluster, available
 from testbed.scratch import scratch_root
 
@@ -44,9 +44,19 @@ class Ground:
         """A name nobody had before."""
         return f"{word}-{next(self._numbers)}"
 
-    def daemon(self, url: str, ttl: str = "10s", elections: int = 1, listen: bool = False) -> Candidate:
-        """One of our daemons, with a socket; with `listen` on two TCP ports as well."""
-        return candidates.leaderd(url, self.name("pod"), self.folder, ttl, elections, listen)
+    def daemon(
+        self,
+        url: str,
+        ttl: str = "10s",
+        elections: int = 1,
+        *,
+        listen: bool = False,
+        grpc: bool = False,
+        journal: Path | None = None,
+    ) -> Candidate:
+        """One of our daemons, with a socket; and what `candidates.Extras` says."""
+        extras = Extras(listen, grpc, journal)
+        return candidates.leaderd(url, self.name("pod"), self.folder, ttl, elections, extras)
 
     @contextmanager
     def bed(self, store: str) -> Iterator[Bed]:

@@ -20,6 +20,9 @@ TITLES = {
     "footprint": "At rest",
     "requests": "Load on the store",
     "command": "The command",
+    "client": "The client",
+    "pacing": "A thousand requests a second",
+    "watchers": "Watchers",
     "serving": "Serving",
 }
 Recorded = dict[str, dict[str, Any]]

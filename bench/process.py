@@ -45,6 +45,16 @@ def size(pid: int) -> Size:
     return Size(field(rollup, "Rss") / _MIB, field(rollup, "Pss") / _MIB, threads, len(list((proc / "fd").iterdir())))
 
 
+def forget_peak(pid: int) -> None:
+    """From now on `peak_mib` counts anew."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
+def peak_mib(pid: int) -> float:
+    """The most resident memory that it ever had at a time, since `forget_peak`."""
+    return field(Path(f"/proc/{pid}/status").read_text(), "VmHWM") / _MIB
+
+
 def field(text: str, name: str) -> int:
     """The number after `name:`; 0 if there is none."""
     found = re.search(rf"^{name}:\s+(\d+)", text, re.MULTILINE)

@@ -1,6 +1,7 @@
 import json
 
 from bench import page
+from bench.__main__ import BENCHES
 from bench.stats import Figure
 
 RUN = {
@@ -40,3 +41,9 @@ def test_recorded_figures_are_those_the_page_shows():
         for run in recorded.values():
             for figure in (Figure(**entry) for entry in run["figures"]):
                 assert f"| {figure.name} | {figure.goal} | {figure.measured} |" in shown
+
+
+def test_every_benchmark_can_be_shown_and_is_told_of():
+    head = page.PAGE.read_text().partition(page.MARKER)[0]
+    assert set(BENCHES) == set(page.TITLES)
+    assert [name for name in BENCHES if f"`{name}`" not in head] == []

@@ -16,3 +16,11 @@ def test_a_running_process_has_a_size_and_used_the_processor():
     assert size.threads >= 1
     assert size.files >= 3
     assert usage.cpu_s > 0.0
+
+
+def test_the_peak_counts_from_when_it_was_forgotten():
+    block = b"x" * (64 << 20)
+    highest_mib = process.peak_mib(os.getpid())
+    del block
+    process.forget_peak(os.getpid())
+    assert process.peak_mib(os.getpid()) < highest_mib - 32
