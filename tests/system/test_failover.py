@@ -4,66 +4,22 @@ from __future__ import annotations
 
 import signal
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from testbed import ConsulCluster, EtcdCluster, ZooKeeperCluster, require
+from tests.system.beds import ALL, Bed, lay
 from tests.system.conftest import Fleet, leader_of, next_leader
 from tests.system.daemons import DaemonProcess, Watcher, boot_s, wait_until
-
-
-@dataclass(frozen=True)
-class Bed:
-    """A store to run against: its URL, a ttl it allows, and by when a crashed leader must be replaced (generously)."""
-
-    kind: str
-    url: str
-    ttl: str
-    crash_s: float
-    cluster: Any = None
-
-
-def _local(stack: ExitStack, root: Path) -> Bed:
-    return Bed("local", f"local://{root}/store", "2s", 2.1)
-
-
-def _etcd(stack: ExitStack, root: Path) -> Bed:
-    require("etcd", "3.5")
-    cluster = stack.enter_context(EtcdCluster(nodes=3, version="3.5"))
-    return Bed("etcd", cluster.url("leaderd"), "3s", 3.5, cluster)
-
-
-def _zookeeper(stack: ExitStack, root: Path) -> Bed:
-    require("zookeeper", "3.9")
-    cluster = stack.enter_context(ZooKeeperCluster(nodes=3, version="3.9"))
-    return Bed("zookeeper", cluster.url("leaderd"), "4s", 4.5, cluster)
-
-
-def _consul(stack: ExitStack, root: Path) -> Bed:
-    require("consul", "1.8")
-    cluster = stack.enter_context(ConsulCluster(nodes=3, session_ttl_min="2s"))
-    return Bed("consul", cluster.url("leaderd"), "5s", 16.0, cluster)
-
-
-MAKERS: dict[str, Callable[[ExitStack, Path], Bed]] = {
-    "local": _local,
-    "etcd": _etcd,
-    "zookeeper": _zookeeper,
-    "consul": _consul,
-}
-SERVED = [pytest.param(kind, marks=[pytest.mark.servers, pytest.mark.xdist_group(kind)]) for kind in MAKERS if kind != "local"]
-ALL = ["local", *SERVED]
 
 
 @pytest.fixture(scope="module")
 def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bed]:
     with ExitStack() as stack:
-        yield MAKERS[request.param](stack, tmp_path_factory.mktemp(request.param))
+        yield lay(request.param, stack, tmp_path_factory.mktemp(request.param), nodes=3)
 
 
 @pytest.fixture

@@ -1,15 +1,28 @@
-"""The operators' commands against real daemons: what each one does to the fleet, and that nobody ever leads beside another."""
+"""The operators' commands against real daemons on every store: what each one does, and that nobody leads beside another."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
+import pytest
+
+from tests.system.beds import ALL, Bed, lay
 from tests.system.conftest import Fleet, leader_of
-from tests.system.daemons import DaemonProcess, wait_until
+from tests.system.daemons import DaemonProcess, Watcher, wait_until
+
+PATIENCE_S = 30.0
+
+
+@pytest.fixture
+def bed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bed]:
+    """One node is enough: the orders are put in the store, and the store does the rest."""
+    with ExitStack() as stack:
+        yield lay(request.param, stack, tmp_path_factory.mktemp(request.param), nodes=1)
 
 
 def ask(daemon: DaemonProcess, verb: str, *more: str, code: int = 0) -> Any:
@@ -21,43 +34,104 @@ def ask(daemon: DaemonProcess, verb: str, *more: str, code: int = 0) -> Any:
     return json.loads(done.stdout) if code == 0 else done.stderr
 
 
-def test_every_command_does_what_it_says(fleet: Fleet, tmp_path: Path) -> None:
-    daemons, watcher = fleet(f"local://{tmp_path}/store", ttl="2s")
-    first = leader_of(daemons, watcher)
-    last = wait_until(lambda: in_line(first), 10.0, "three candidates")[-1]
-    target = next(daemon for daemon in daemons if daemon.name == last)
-
-    assert "does not lead" in ask(target, "resign", code=1)
-    assert "token" in ask(first, "resign", "--if-token", "999", code=1)
-    assert "does not stand" in ask(first, "transfer", "--to", "nobody", code=1)
-
-    handed = ask(first, "transfer", "--to", last)
-    assert handed["confirmed"]
-    assert target.leads()
-
-    paused = ask(first, "pause", "--reason", "upgrade")
-    assert paused["pause"]["reason"] == "upgrade"
-    wait_until(lambda: not any(daemon.leads() for daemon in daemons), 10.0, "nobody leads")
-    shown = [daemon.get("/v1/elections/jobs")[1]["pause"]["reason"] for daemon in daemons]
-    assert shown == ["upgrade"] * 3
-    assert ask(target, "resume")["was"]["reason"] == "upgrade"
-
-    leader = wait_until(lambda: next((daemon for daemon in daemons if daemon.leads()), None), 10.0, "somebody leads again")
-    assert ask(leader, "cordon")["changed"]
-    wait_until(lambda: any(daemon.leads() for daemon in daemons if daemon is not leader), 10.0, "another leads")
-    assert ask(leader, "uncordon")["changed"]
-    assert "out of the election" in ask(leader, "why")["summary"]
-
-    def ended() -> set[str]:
-        return {term["reason"] for term in ask(first, "history")["terms"]}
-
-    wait_until(lambda: ended() >= {"paused", "cordoned"}, 10.0, "the store has the history")
-    tokens = [term["token"] for term in ask(first, "history")["terms"]]
-    assert tokens == sorted(tokens, reverse=True)
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("bed", ALL, indirect=True)
+def test_every_command_does_what_it_says(bed: Bed, fleet: Fleet) -> None:
+    daemons, watcher = fleet(bed.url, ttl=bed.ttl)
+    leader = leader_of(daemons, watcher, PATIENCE_S)
+    leader = transfer(daemons, watcher, leader, shows_queue=bed.kind != "consul")
+    leader = pause_and_resume(daemons, watcher, leader)
+    leader = resign(daemons, watcher, leader)
+    leader = cordon_and_uncordon(daemons, watcher, leader)
+    look_back(daemons, watcher)
     watcher.check()
+
+
+def transfer(daemons: list[DaemonProcess], watcher: Watcher, leader: DaemonProcess, *, shows_queue: bool) -> DaemonProcess:
+    """What is refused changes nothing; then the last in the queue leads, and the report of it is true."""
+    others = [daemon for daemon in daemons if daemon is not leader]
+    target = others[-1]
+    if shows_queue:
+        last = wait_until(lambda: in_line(leader), PATIENCE_S, "three candidates")[-1]
+        target = next(daemon for daemon in others if daemon.name == last)
+    for daemon in others:
+        wait_until(lambda daemon=daemon: state_of(daemon) == "follower", PATIENCE_S, f"{daemon.name} follows")  # type: ignore[misc]
+    assert "does not lead" in ask(target, "resign", code=1)
+    assert "token" in ask(leader, "resign", "--if-token", "999", code=1)
+    assert "does not stand" in ask(leader, "transfer", "--to", "nobody", "--timeout", "1s", code=1)
+    before = watcher.tokens()
+    assert len(before) == 1
+
+    handed = ask(leader, "transfer", "--to", target.name)
+    assert handed["confirmed"]
+    assert handed["token"] == before[-1] < handed["new_token"]
+    assert 0 <= handed["leaderless_ms"] < PATIENCE_S * 1000
+    assert target.leads()
+    wait_until(lambda: watcher.tokens() == [*before, handed["new_token"]], PATIENCE_S, "the watcher has seen one new term")
+    assert next(claim.instance for claim in watcher.claims if claim.token == handed["new_token"]) == target.name
+    return target
+
+
+def pause_and_resume(daemons: list[DaemonProcess], watcher: Watcher, leader: DaemonProcess) -> DaemonProcess:
+    """Asked of one, told by all; nobody leads until another is asked to end it."""
+    paused = ask(leader, "pause", "--reason", "upgrade")
+    assert paused["pause"]["reason"] == "upgrade"
+    wait_until(lambda: not any(daemon.leads() for daemon in daemons), PATIENCE_S, "nobody leads")
+    before = watcher.tokens()
+
+    def shown() -> list[str | None]:
+        return [(daemon.get("/v1/elections/jobs")[1]["pause"] or {}).get("reason") for daemon in daemons]
+
+    wait_until(lambda: shown() == ["upgrade"] * 3, PATIENCE_S, "everybody tells why")
+    assert "paused" in ask(leader, "why")["summary"]
+    assert watcher.tokens() == before, "nobody has led meanwhile"
+    assert ask(next(daemon for daemon in daemons if daemon is not leader), "resume")["was"]["reason"] == "upgrade"
+    return leader_of(daemons, watcher, PATIENCE_S)
+
+
+def resign(daemons: list[DaemonProcess], watcher: Watcher, leader: DaemonProcess) -> DaemonProcess:
+    """Another one leads, while who resigned does not stand."""
+    done = ask(leader, "resign", "--cooldown", "3s")
+    assert done["released"]
+    assert not leader.leads()
+    name = wait_until(lambda: (found := watcher.leader()) != leader.name and found, PATIENCE_S, "another leads")
+    return next(daemon for daemon in daemons if daemon.name == name)
+
+
+def cordon_and_uncordon(daemons: list[DaemonProcess], watcher: Watcher, leader: DaemonProcess) -> DaemonProcess:
+    """Out of the election for as long as the operator wants."""
+    assert ask(leader, "cordon")["changed"]
+    assert not ask(leader, "cordon")["changed"]
+    name = wait_until(lambda: (found := watcher.leader()) != leader.name and found, PATIENCE_S, "another leads")
+    assert leader.get("/is-leader/jobs?promise=0")[1]["reason"] == "cordoned"
+    assert "out of the election" in ask(leader, "why")["summary"]
+    assert ask(leader, "uncordon")["changed"]
+    wait_until(lambda: leader.get("/is-leader/jobs?promise=0")[1]["reason"] != "cordoned", PATIENCE_S, "it stands again")
+    return next(daemon for daemon in daemons if daemon.name == name)
+
+
+def look_back(daemons: list[DaemonProcess], watcher: Watcher) -> None:
+    """Whoever is asked, the store has every term that was seen, newest first, and why it ended."""
+    wanted = [None, "cordoned", "resigned", "paused", "resigned"]
+
+    def reasons(daemon: DaemonProcess) -> list[str | None]:
+        return [term["reason"] for term in daemon.get("/v1/elections/jobs/history")[1]["terms"]]
+
+    for daemon in daemons:
+        wait_until(lambda daemon=daemon: reasons(daemon) == wanted, PATIENCE_S, f"{daemon.name} has the history")  # type: ignore[misc]
+    last = ask(daemons[0], "history")["terms"]
+    assert [term["token"] for term in last] == sorted(watcher.tokens(), reverse=True)
+    holders = {claim.token: claim.instance for claim in watcher.claims}
+    assert {term["token"]: term["leader"] for term in last} == holders
 
 
 def in_line(daemon: DaemonProcess) -> list[str]:
     """Everybody who stands, once all three do."""
     names = [each["instance"] for each in daemon.get("/v1/elections/jobs")[1]["candidates"]]
     return names if len(names) == 3 else []
+
+
+def state_of(daemon: DaemonProcess) -> str | None:
+    """What it says of itself."""
+    state: str | None = daemon.get("/is-leader/jobs?promise=0")[1].get("state")
+    return state
