@@ -37,6 +37,7 @@ from leaderd.recorder import Recorder
 from leaderd.runner import Runner
 from leaderd.stores.base import Identity
 from leaderd.surfaces.crowded import Crowded
+from leaderd.surfaces.descriptors import raise_limit
 from leaderd.surfaces.files import StateFileError, StateFiles
 from leaderd.surfaces.http import Health, HttpSurfaces, UnixAddress
 from leaderd.surfaces.view import StoreFacts, View
@@ -61,6 +62,7 @@ _RELOADED_AT_ONCE = {"log.level", "log.format"}
 def main(config: Config, reload: Reload) -> int:
     """Run the daemon until it is told to stop; returns its exit code. Raises `Fatal` when it cannot start."""
     output = log.start(config.log.format, config.log.level)
+    raise_limit()
     try:
         return asyncio.run(Daemon(config, reload, output).run())
     except KeyboardInterrupt:  # before the signal handlers are in place

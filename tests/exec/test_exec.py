@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from leaderd.client.line import Line
-from leaderd.surfaces.http.hold import MAX_HOLDS
+from leaderd.surfaces.http.places import LIMITS
 from tests.exec.conftest import Bed, living, parent, stopped
 from tests.system.daemons import boot_s, wait_until
 
@@ -216,7 +216,7 @@ def test_the_keepers_copy_of_the_stream_keeps_the_promise(make_bed: MakeBed) -> 
 
 
 def test_without_a_hold_it_asks_again_and_again(bed: Bed) -> None:
-    lines = [Line(str(bed.daemon.socket), "/v1/elections/jobs/hold") for _ in range(MAX_HOLDS)]
+    lines = [Line(str(bed.daemon.socket), "/v1/elections/jobs/hold") for _ in range(LIMITS["hold"].each)]
     process = bed.run(script="echo $$ >$BED/pid; while ! test -e $BED/end; do sleep 0.05; done; exit 43")
     pid = bed.pid("pid")
     beyond_s = boot_s() + 4.0

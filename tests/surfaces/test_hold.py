@@ -11,7 +11,6 @@ import pytest
 from leaderd.election.problems import Reason
 from leaderd.election.state import Phase, State, Term
 from leaderd.surfaces.http import hold as holds
-from leaderd.surfaces.http import routes
 from tests.surfaces.rig import PATIENCE_S, Reply, Rig, Wire, following, leading, snapshot
 
 DRAINING = following(phase=Phase.RELEASING, resting=State.DRAINING, reason=Reason.DRAINING, index=18)
@@ -196,17 +195,6 @@ async def test_only_this_host_may_hold(leader: Rig) -> None:
     assert refused(await leader.ask(PATH, headers="Host: localhost\r\nSec-Fetch-Site: cross-site\r\n"))
     assert refused(await leader.ask(PATH, method="HEAD"))
     assert (await leader.ask(PATH, headers="Host: evil.example\r\n")).status == 421
-
-
-async def test_there_is_a_limit(leader: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(routes, "MAX_HOLDS", 2)
-    wires = [await hold(leader) for _ in range(2)]
-    assert (await leader.ask(PATH)).status == 503
-    wires[0].close()
-    async with asyncio.timeout(PATIENCE_S):
-        while len(leader.surfaces.routes._holds) == 2:
-            await asyncio.sleep(0)
-    await event(await hold(leader))
 
 
 async def test_a_holder_that_does_not_read_is_not_promised_more(leader: Rig) -> None:

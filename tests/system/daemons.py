@@ -61,6 +61,9 @@ class DaemonProcess:
     config: str = ""
     """More YAML, appended to the generated configuration."""
     http: str = "off"
+    ops: str = "off"
+    before: tuple[str, ...] = ()
+    """What its command line begins with: `("prlimit", "--nofile=64", ...)`."""
     instance: str = ""
     """Its name in the store, if not `name`."""
     process: subprocess.Popen[bytes] | None = None
@@ -89,12 +92,12 @@ class DaemonProcess:
         instance = json.dumps(self.instance or self.name)
         self.config_file.write_text(
             f"instance: {instance}\nstore: {{url: '{self.store_url}'}}\ntiming: {{ttl: {self.ttl}}}\nelections:\n{names}"
-            f"listen: {{http: {self.http}, ops: off, socket: {{path: {self.socket}}}}}\nlog: {{format: json}}\n{self.config}"
+            f"listen: {{http: {self.http}, ops: {self.ops}, socket: {{path: {self.socket}}}}}\nlog: {{format: json}}\n{self.config}"
         )
         self.starts += 1
         environ = {k: v for k, v in os.environ.items() if not k.startswith("LEADERD_")}
         environ["LEADERD_RUNTIME_DIR"] = str(self.folder)
-        command = [sys.executable, "-m", "leaderd", "run", "--config", str(self.config_file)]
+        command = [*self.before, sys.executable, "-m", "leaderd", "run", "--config", str(self.config_file)]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environ)
         return self
@@ -133,9 +136,9 @@ class DaemonProcess:
             f"{self.name} says {text!r}",
         )  # type: ignore[return-value]
 
-    def url(self) -> str:
-        """Where the app listener answers; needs `http` to be on."""
-        return "http://" + str(self.says("starting")["listening"]["app"])
+    def url(self, listener: str = "app") -> str:
+        """Where a TCP listener answers; it has to be on."""
+        return "http://" + str(self.says("starting")["listening"][listener])
 
     def send(self, number: signal.Signals) -> None:
         assert self.process is not None

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import cast
 
+from leaderd.surfaces.descriptors import too_high_for_a_stream
 from leaderd.surfaces.grpc.frames import Frames
 from leaderd.surfaces.socketfile import peer_of
 
@@ -127,7 +128,8 @@ class Doorman:
     def admit(self, guest: _Front, transport: asyncio.Transport) -> None:
         """Let a connection in; when there are too many, the one that has been silent longest goes."""
         caller = _caller_of(transport)
-        if self._closed or caller is None:
+        # Three descriptors each: one here, and both ends of the way to grpc's server. They stay, like streams.
+        if self._closed or caller is None or too_high_for_a_stream(transport.get_extra_info("socket").fileno()):
             transport.abort()
             return
         if caller.uid is not None:

@@ -171,7 +171,7 @@ class Connection(asyncio.BufferedProtocol):
                 self._pause()
                 self._pool.act(self, response.work)
                 return False
-            self._send(request, route.name if route is not None else "none", response)
+            self._send(request, route, response)
         except Refusal as refusal:
             self._refuse(refusal, waiting)
             return False
@@ -201,7 +201,7 @@ class Connection(asyncio.BufferedProtocol):
         if self.phase is not Phase.ACTING or self.waiting is None:
             return
         (request, route, _), self.waiting = self.waiting, None
-        self._send(request, route.name if route is not None else "none", response)
+        self._send(request, route, response)
         if not self._rest:
             self._resume()
 
@@ -282,12 +282,12 @@ class Connection(asyncio.BufferedProtocol):
         route, election = self._pool.find(request.path)
         return request, route, election
 
-    def _send(self, request: Request, route: str, response: Response) -> None:
+    def _send(self, request: Request, route: Route | None, response: Response) -> None:
         unread = request.has_body and request.body is None
         keep = request.keep_alive and not unread
-        self._pool.count(route, response.status, self.listener)
-        if response.stream is not None:
-            self._stream(request, response)
+        self._pool.count(route.name if route is not None else "none", response.status, self.listener)
+        if response.stream is not None and route is not None:
+            self._stream(request, route, response)
             return
         self._enter(Phase.IDLE)
         self.write(as_bytes(response, self._pool.date(), request.minor, keep, request.method == "HEAD"))
@@ -296,7 +296,7 @@ class Connection(asyncio.BufferedProtocol):
         elif self.phase is Phase.IDLE and self._rest:
             self._wait_or_queue()
 
-    def _stream(self, request: Request, response: Response) -> None:
+    def _stream(self, request: Request, route: Route, response: Response) -> None:
         """Answer with the head of a stream; whatever the peer sends from now on is not read as requests."""
         stream, transport = response.stream, self.transport
         assert stream is not None
@@ -309,7 +309,7 @@ class Connection(asyncio.BufferedProtocol):
         self._enter(Phase.STREAMING)
         transport.set_write_buffer_limits(high=_STREAM_BUFFER_BYTES)
         self._streaming = stream
-        self._pool.stream(self)
+        self._pool.stream(self, route.streams)
         stream.open(self)
 
     def write(self, data: bytes) -> None:

@@ -20,7 +20,6 @@ from leaderd.surfaces.http.reply import encode_json
 from leaderd.surfaces.http.stream import Sink
 from leaderd.surfaces.view import Body, View
 
-MAX_SUBSCRIBERS = 1024
 STUCK_S = 30.0
 """For how long a subscriber may not read before it is given up."""
 _REMEMBERED = 256

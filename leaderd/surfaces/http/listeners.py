@@ -12,8 +12,9 @@ from typing import NamedTuple
 from leaderd.errors import EXIT_INTERNAL, Fatal
 from leaderd.surfaces import socketfile
 
-_ACCEPTS_PER_TURN = 32
-"""How many connections one listener accepts per turn of the loop; a flood of them must leave room for renewals."""
+_ACCEPTS_PER_TURN = 8
+"""How many connections one listener accepts per turn of the loop; a flood of them must leave room for renewals, and for
+descriptors: those of about three turns exist before the first is looked at and closed (`descriptors.RESERVE`)."""
 _BACKLOG = 512
 
 

@@ -11,15 +11,17 @@ import logging
 import math
 import time
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import TYPE_CHECKING
 
 from leaderd import log
 from leaderd.board import Board
 from leaderd.clock import Clock
 from leaderd.metrics import Metrics
+from leaderd.surfaces.descriptors import in_reserve
 from leaderd.surfaces.http.connection import Connection, Phase
 from leaderd.surfaces.http.guards import HostGuard, OperatorGuard, is_loopback
+from leaderd.surfaces.http.places import Places, descriptor, share
 from leaderd.surfaces.http.reply import Response, WaitAsked, problem
 from leaderd.surfaces.http.wire import MAX_HEAD_BYTES, Refusal, Request
 from leaderd.surfaces.socketfile import peer_of
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 
 MAX_CONNECTIONS = 256
 MAX_CONNECTIONS_PER_UID = 64
+MAX_IN_RESERVE = 16
+"""When file descriptors are scarce: how many connections may have one of those that are kept free for other things."""
 TICK_S = 0.25
 _TURNS_PER_PASS = 16
 _LIMIT_TICKS = {Phase.HEAD: 9, Phase.BODY: 9, Phase.IDLE: 120, Phase.STALLED: 9, Phase.LINGERING: 4, Phase.CLOSING: 9}
@@ -67,6 +71,8 @@ class Pool:
         self._clock = clock
         self._connections: set[Connection] = set()
         self._streams: set[Connection] = set()
+        self._places = Places()
+        self._in_reserve: dict[Connection, None] = {}  # in the order in which they came
         self._acting: set[asyncio.Task[None]] = set()
         self._parked: dict[Connection, tuple[WaitAsked, asyncio.TimerHandle]] = {}
         self._waking = False
@@ -99,9 +105,12 @@ class Pool:
         else:
             self._limit_user(connection)
         if len(self._connections) >= MAX_CONNECTIONS:
-            # Of the listener that has most of them: a flood on one costs the others nothing.
-            fullest = Counter(other.listener for other in self._connections).most_common(1)[0][0]
-            self._shed([other for other in self._connections if other.listener == fullest])
+            self._shed(_of_the_fullest(self._connections))
+        if in_reserve(descriptor(connection)):
+            # Everybody is answered even now; but only a few at a time.
+            if len(self._in_reserve) >= MAX_IN_RESERVE:
+                self._shed(_of_the_fullest(self._in_reserve))
+            self._in_reserve[connection] = None
         self._connections.add(connection)
         if self._ticking is None:
             self._ticking = asyncio.get_running_loop().call_later(TICK_S, self._on_tick)
@@ -110,6 +119,8 @@ class Pool:
         """A connection is over."""
         self._connections.discard(connection)
         self._streams.discard(connection)
+        self._in_reserve.pop(connection, None)
+        self._places.free(connection)
         parked = self._parked.pop(connection, None)
         if parked is not None:
             parked[1].cancel()
@@ -138,10 +149,11 @@ class Pool:
             parked[1].cancel()
             connection.unpark()
 
-    def stream(self, connection: Connection) -> None:
-        """A connection becomes a stream: it takes no place among those who ask, and has the feed's own limit."""
+    def stream(self, connection: Connection, kind: str) -> None:
+        """A connection becomes a stream: it takes no place among those who ask, but one among the streams."""
         self._connections.discard(connection)
         self._streams.add(connection)
+        self._places.take(connection, kind)
 
     async def stop(self, grace_s: float) -> None:
         """Close all, letting what was written leave within `grace_s`."""
@@ -177,8 +189,9 @@ class Pool:
             self._shed(mine)
 
     def _shed(self, connections: list[Connection]) -> None:
-        victim = min(connections, key=lambda other: (other.phase in {Phase.QUEUED, Phase.ACTING}, other.since))
+        victim = min(connections, key=_claim)
         self._connections.discard(victim)
+        self._in_reserve.pop(victim, None)
         victim.abort()
 
     def _on_tick(self) -> None:
@@ -223,6 +236,8 @@ class Pool:
         """What a request gets. Raises `Refusal` for those that end the connection."""
         # No await from here to the write of the answer: the instant it is of and the promise it gives are read in `route`.
         foreign = self.check(connection, request, route)
+        if route is not None and route.streams and request.method == "GET":
+            self._places.check(connection, route.streams)
         # A web page must not be able to hold a release back at all, nor anybody on the network by more than the usual promise.
         most_s = 0.0 if foreign else self._usual_promise_s if connection.listener == "ops" else math.inf
         by = "loopback" if connection.uid is None else f"uid {connection.uid}"
@@ -263,6 +278,18 @@ class Pool:
         log.event(_LOG, level, f"refused: {detail}", status=status, listener=connection.listener, not_logged_before=unlogged)
         if error is not None:
             _LOG.debug("fault while answering", exc_info=error)
+
+
+def _of_the_fullest(connections: Collection[Connection]) -> list[Connection]:
+    """Those of the listener, or of the user on the socket, that has most of them: a flood of one costs the others nothing."""
+    fullest = Counter(map(share, connections)).most_common(1)[0][0]
+    return [other for other in connections if share(other) == fullest]
+
+
+def _claim(connection: Connection) -> tuple[int, int]:
+    """The lowest goes first: who has had its last answer, then whoever nothing is being done for, the idlest first."""
+    rank = 2 if connection.phase in {Phase.QUEUED, Phase.ACTING} else 0 if connection.phase >= Phase.LINGERING else 1
+    return rank, connection.since
 
 
 def _date_line(second: int) -> bytes:

@@ -55,7 +55,7 @@ def problem(refusal: Refusal, headers: bytes = b"") -> Response:
     """The problem object of a refusal."""
     status = refusal.status
     found = {"type": "about:blank", "title": phrase(status), "status": status, "detail": refusal.detail, **refusal.members}
-    return Response(status, encode_json(found), PROBLEM, headers)
+    return Response(status, encode_json(found), PROBLEM, headers + refusal.headers)
 
 
 def as_bytes(response: Response, date: bytes, minor: int, keep_alive: bool, head_only: bool) -> bytes:

@@ -18,8 +18,8 @@ from leaderd.metrics import CONTENT_TYPE, Metrics
 from leaderd.surfaces import page
 from leaderd.surfaces.http import past
 from leaderd.surfaces.http.changes import Change, Changes, given, refused
-from leaderd.surfaces.http.feed import MAX_SUBSCRIBERS, Feed, Subscriber
-from leaderd.surfaces.http.hold import MAX_HOLDS, Holds
+from leaderd.surfaces.http.feed import Feed, Subscriber
+from leaderd.surfaces.http.hold import Holds
 from leaderd.surfaces.http.openapi import document
 from leaderd.surfaces.http.probes import Probes
 from leaderd.surfaces.http.query import Asked, asked, bad_parameter, events_asked, hold_asked, split_query
@@ -41,6 +41,8 @@ class Route:
     handler: Handler
     heavy: bool = False
     own_options: bool = False
+    streams: str = ""
+    """Which of the streams its answer is one of (`places.LIMITS`), if it is."""
     changes: Mapping[str, Change] = field(default_factory=dict)
     """What the methods do here that change something."""
 
@@ -76,7 +78,7 @@ class Routes:
             "/is-leader": is_leader,
             "/": Route("/", self._who_leads),
             "/v1/elections": Route("/v1/elections", self._overview, heavy=True),
-            "/v1/events": Route("/v1/events", self._events),
+            "/v1/events": Route("/v1/events", self._events, streams="events"),
             "/v1/version": Route("/v1/version", self._version),
             "/livez": Route("/livez", self._probe),
             "/healthz": Route("/livez", self._probe),
@@ -90,7 +92,7 @@ class Routes:
             "/v1/elections/": Route("/v1/elections/NAME", self._election),
         }
         self._of_election = {
-            "hold": Route("/v1/elections/NAME/hold", self._hold),
+            "hold": Route("/v1/elections/NAME/hold", self._hold, streams="hold"),
             "history": Route("/v1/elections/NAME/history", self._history),
             "why": Route("/v1/elections/NAME/why", self._why),
             **{
@@ -242,8 +244,6 @@ class Routes:
         names = self._view.board.snapshot.elections
         if wanted.election is not None and wanted.election not in names:
             raise _unknown(wanted.election, names)
-        if len(self._feed) >= MAX_SUBSCRIBERS:
-            raise Refusal(503, f"there are {MAX_SUBSCRIBERS} subscribers already: ask /is-leader instead, or try again later")
         promise_s = self.usual_promise_s if wanted.promise_s is None else wanted.promise_s
         return Response(200, b"", stream=Subscriber(self._feed, wanted.election, min(promise_s, most_s), wanted.since))
 
@@ -256,8 +256,6 @@ class Routes:
             )
         wanted = hold_asked(request.query)
         name = self._name(election)
-        if len(self._holds) >= MAX_HOLDS:
-            raise Refusal(503, f"there are {MAX_HOLDS} holds already: ask /is-leader instead, or try again later")
         # No await from here until the first event is written: the promise counts from now.
         answer, stream = self._holds.take(name, wanted)
         if stream is None:

@@ -31,6 +31,8 @@ class Refusal(Exception):
         self.status = status
         self.detail = detail
         self.members = members
+        self.headers = b""
+        """More headers of the answer, complete lines."""
 
 
 @dataclass(slots=True)
