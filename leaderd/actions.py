@@ -263,7 +263,8 @@ class Actions:
     def why(self, name: str) -> Why:
         """Why the election is, or is not, led from here. Refused: UNKNOWN_ELECTION."""
         self._view(name)
-        return self._journal.why(name, self._board.snapshot, self._clock.now_s())
+        terms = tuple(reversed(self.history(name)))
+        return self._journal.why(name, self._board.snapshot, self._clock.now_s(), terms)
 
     # ---- inside
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
 from leaderd.election.events import Contender
+from leaderd.election.history import TermRecord
+from leaderd.election.pause import Pause
 from leaderd.election.problems import Outcome, Problem, Reason
 from leaderd.election.state import ElectionView, Phase, Snapshot, State, Term
 from leaderd.journal import KEPT, Journal
@@ -30,12 +33,12 @@ class Scene:
         old, self.shown = self.shown, replace(self.shown, elections={view.name: view}, **changes)
         self.journal.published(old, self.shown, at_s)
 
-    def summary(self, at_s: float | None = None) -> str:
+    def summary(self, at_s: float | None = None, terms: Sequence[TermRecord] = ()) -> str:
         self.now_s = self.now_s if at_s is None else at_s
-        return self.journal.why("jobs", self.shown, self.now_s).summary
+        return self.journal.why("jobs", self.shown, self.now_s, terms).summary
 
-    def texts(self) -> list[str]:
-        return [entry.text for entry in self.journal.why("jobs", self.shown, self.now_s).entries]
+    def texts(self, terms: Sequence[TermRecord] = ()) -> list[str]:
+        return [entry.text for entry in self.journal.why("jobs", self.shown, self.now_s, terms).entries]
 
 
 @pytest.fixture
@@ -53,9 +56,10 @@ def test_lost_to_silence_and_who_took_over(scene):
         scene.show(second, replace(LEADING, silent=True), problem=trouble("etcd-1:2379 did not answer within 1.7 s"))
     scene.show(10.0, replace(LEADING, term=None, resting=State.UNKNOWN, reason=Reason.LEASE_EXPIRED), connected=False)
     silence = "no quorum answer since 12:00:00Z (etcd-1:2379 did not answer within 1.7 s x3)"
-    assert scene.summary() == f"lost at 12:00:10Z: {silence}; {silence}: it is not known who leads"
+    assert scene.summary() == f"{silence}: it is not known who leads; this instance lost token 41 at 12:00:10Z"
     scene.show(12.0, FOLLOWING, connected=True, problem=None, last_confirmed_s=11.9)
-    assert scene.summary() == f"lost at 12:00:10Z: {silence}; pod-b (token 42) took over at 12:00:12Z"
+    leads = "pod-b (token 42) leads since 12:00:12Z; this instance is number 2 in the queue"
+    assert scene.summary() == f"{leads}; this instance lost token 41 at 12:00:10Z: {silence}"
     assert scene.texts() == [
         "leads with token 41",
         "etcd-1:2379 did not answer within 1.7 s",
@@ -84,16 +88,88 @@ def test_in_doubt_and_confirmed_again(scene):
     [
         (Reason.RESIGNED, "", "an operator had it resign"),
         (Reason.DRAINING, "", "the daemon was told to stop"),
-        (Reason.PAUSED, "", "an operator paused the election"),
+        (Reason.PAUSED, "by ada: upgrade", "an operator paused the election (by ada: upgrade)"),
         (Reason.ENTRY_GONE, "our key p/jobs/1f was deleted by somebody else", "our key p/jobs/1f was deleted by somebody else"),
         (Reason.CLOCK_JUMPED, "", "clock jumped"),
     ],
 )
-def test_other_ends(scene, reason, detail, cause):
+def test_other_ends_and_how_they_are_told_when_others_lead(scene, reason, detail, cause):
     scene.show(0.0, LEADING)
     scene.show(5.0, replace(LEADING, term=None, resting=State.FOLLOWER, reason=reason, detail=detail, leader=None, led=False))
-    assert scene.summary().startswith(f"lost at 12:00:05Z: {cause}; ")
+    assert "this instance lost token 41 at 12:00:05Z" in scene.summary()
+    assert cause in scene.summary() or reason is Reason.RESIGNED
     assert f"lost: {cause}" in scene.texts()
+    scene.show(7.0, FOLLOWING)
+    waits = "this instance is number 2 in the queue"
+    lost = f"this instance lost token 41 at 12:00:05Z: {cause}"
+    assert scene.summary() == f"pod-b (token 42) leads since 12:00:07Z; {waits}; {lost}"
+
+
+def test_how_things_stand_comes_first_however_often_they_change(scene):
+    """Lost to pod-b long ago: pod-c leads, then the election is paused, then the store is away."""
+    scene.show(0.0, LEADING)
+    scene.show(5.0, replace(FOLLOWING, term=None))
+    queue = (Contender("pod-c", False, 44), Contender("pod-a", True, 45))
+    scene.show(60.0, replace(FOLLOWING, leader="pod-c", contenders=queue))
+    assert scene.summary().startswith("pod-c (token 44) leads since 12:01:00Z; this instance is number 2 in the queue; ")
+    paused = ElectionView(
+        "jobs", Phase.OUT, State.PAUSED, Reason.PAUSED, "by ada: upgrade", pause=Pause("ada", "upgrade", NOON_S + 3600)
+    )
+    scene.show(90.0, paused)
+    assert scene.summary().startswith("an operator paused the election (by ada: upgrade), until 13:00:00Z; ")
+    scene.show(99.0, replace(paused, reason=Reason.CORDONED, detail="", leader="pod-c", led=True, contenders=queue[:1]))
+    cordoned = "an operator took this instance out of the election; pod-c (token 44) leads since 12:01:00Z"
+    assert scene.summary().startswith(f"{cordoned}; ")
+    scene.show(120.0, paused, connected=False, last_confirmed_s=100.0)
+    assert scene.summary().startswith("no quorum answer since 12:01:40Z: it is not known who leads; ")
+
+
+TERMS = (
+    TermRecord(40, "pod-a", NOON_S - 7200.0, NOON_S - 3600.0, "paused"),
+    TermRecord(41, "pod-a", NOON_S - 600.0, NOON_S - 60.0, "draining"),
+    TermRecord(42, "pod-b", NOON_S - 58.0),
+)
+
+
+def test_the_store_remembers_what_this_daemon_has_not_seen(scene):
+    scene.show(0.0, FOLLOWING)
+    leads = "pod-b (token 42) leads since 11:59:02Z; this instance is number 2 in the queue"
+    assert scene.summary(terms=TERMS) == f"{leads}; pod-a led with token 41 until 11:59:00Z: its daemon was told to stop"
+    assert scene.texts(TERMS) == [
+        "pod-a led with token 40 until 11:00:00Z: an operator paused the election",
+        "pod-a led with token 41 until 11:59:00Z: its daemon was told to stop",
+        "starting -> follower: in queue",
+        "pod-b (token 42) leads",
+    ]
+
+
+def test_a_restarted_daemon_that_leads_says_who_did_before(scene):
+    scene.show(0.0, replace(LEADING, term=Term(43, 0.0, 10.0)))
+    killed = (*TERMS[:2], replace(TERMS[2], ended_at_s=NOON_S, reason="ended_without_saying"))
+    before = "pod-b led with token 42 until 12:00:00Z: it could not say why (killed, or cut off from the store)"
+    assert scene.summary(terms=killed) == f"pod-a leads since 12:00:00Z with token 43; {before}"
+
+
+def test_the_last_cause_counts_and_our_own_is_told_in_our_own_words(scene):
+    scene.show(0.0, replace(LEADING, term=Term(43, 0.0, 10.0)))
+    away = replace(
+        FOLLOWING, leader=None, led=False, contenders=(), reason=Reason.ENTRY_GONE, detail="our key was deleted by somebody else"
+    )
+    scene.show(5.0, away)
+    ours = TermRecord(43, "pod-a", NOON_S, NOON_S + 5.0, "entry_gone")
+    assert scene.summary(terms=(*TERMS[:2], ours)).endswith("; this instance lost token 43 at 12:00:05Z")
+    assert [text for text in scene.texts((*TERMS[:2], ours)) if "43" in text] == ["leads with token 43"]
+    theirs = TermRecord(44, "pod-c", NOON_S + 6.0, NOON_S + 8.0, "session_gone")
+    told = "pod-c led with token 44 until 12:00:08Z: the store had ended its session"
+    assert scene.summary(terms=(ours, theirs)).endswith(f"; {told}")
+
+
+def test_every_reason_that_ends_a_term_has_words(scene):
+    scene.show(0.0, FOLLOWING)
+    for reason in Reason:
+        text = scene.summary(terms=(TermRecord(41, "pod-a", NOON_S - 5.0, NOON_S - 1.0, reason.value),))
+        assert "until 11:59:59Z: " in text
+        assert "_" not in reason.value or reason.value not in text
 
 
 def test_a_follower_that_never_led(scene):
@@ -128,16 +204,16 @@ def test_a_new_term_of_ours_right_after_the_old_one(scene):
     scene.show(0.0, LEADING)
     scene.show(5.0, replace(LEADING, term=Term(44, 5.0, 20.0)))
     assert [text.split(":")[0] for text in scene.texts()] == ["leads with token 41", "lost", "leads with token 44"]
-    assert scene.summary() == "pod-a leads since 12:00:05Z with token 44"
+    assert scene.summary().startswith("pod-a leads since 12:00:05Z with token 44; ")
 
 
 def test_yesterday_has_a_date(scene):
     scene.show(0.0, LEADING)
     assert scene.summary(9.0) == "pod-a leads since 12:00:00Z with token 41"
     scene.show(5.0, replace(FOLLOWING, reason=Reason.RESIGNED))
-    assert scene.summary(86_400.0).startswith(
-        "lost at 2026-11-27T12:00:05Z: an operator had it resign; pod-b (token 42) took over at"
-    )
+    waits = "it resigned, and waits before it stands again; pod-b (token 42) leads since 2026-11-27T12:00:05Z"
+    lost = "this instance lost token 41 at 2026-11-27T12:00:05Z: an operator had it resign"
+    assert scene.summary(86_400.0) == f"{waits}; {lost}"
 
 
 def test_clock_jumps_and_operators(scene):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -83,7 +84,11 @@ def pause_and_resume(daemons: list[DaemonProcess], watcher: Watcher, leader: Dae
         return [(daemon.get("/v1/elections/jobs")[1]["pause"] or {}).get("reason") for daemon in daemons]
 
     wait_until(lambda: shown() == ["upgrade"] * 3, PATIENCE_S, "everybody tells why")
-    assert "paused" in ask(leader, "why")["summary"]
+    # Who paused it and why, and how it came that this one leads no more.
+    told = ask(leader, "why")["summary"]
+    assert "an operator paused the election (by " in told
+    assert ": upgrade)" in told
+    assert f"this instance lost token {before[-1]} at " in told
     assert watcher.tokens() == before, "nobody has led meanwhile"
     assert ask(next(daemon for daemon in daemons if daemon is not leader), "resume")["was"]["reason"] == "upgrade"
     return leader_of(daemons, watcher, PATIENCE_S)
@@ -123,6 +128,16 @@ def look_back(daemons: list[DaemonProcess], watcher: Watcher) -> None:
     assert [term["token"] for term in last] == sorted(watcher.tokens(), reverse=True)
     holders = {claim.token: claim.instance for claim in watcher.claims}
     assert {term["token"]: term["leader"] for term in last} == holders
+    ended = f"{last[1]['leader']} led with token {last[1]['token']} until "
+    newcomer = next(daemon for daemon in daemons if daemon.name not in {last[0]["leader"], last[1]["leader"]})
+    newcomer.send(signal.SIGTERM)
+    assert newcomer.wait(PATIENCE_S) == 0
+    newcomer.start()
+    wait_until(lambda: state_of(newcomer) == "follower", PATIENCE_S, "the restarted one follows")
+    told = wait_until(lambda: (found := ask(newcomer, "why"))["entries"] and found, PATIENCE_S, "it can tell")["summary"]
+    assert told.startswith(f"{last[0]['leader']} ")
+    assert f"; {ended}" in told
+    assert told.endswith("an operator took it out of the election")
 
 
 def in_line(daemon: DaemonProcess) -> list[str]:
