@@ -20,6 +20,7 @@ from chaos.faults.loss import Loss, Reset
 from chaos.faults.memory import OutOfMemory
 from chaos.faults.names import Names
 from chaos.faults.operator import Delete, Overwrite, Revoke
+from chaos.faults.orders import Cordon, Pause, Resign, Transfer
 from chaos.faults.packets import Packets, Throttle
 from chaos.faults.restarts import Restarts
 from chaos.faults.strained import Disk
@@ -28,11 +29,13 @@ from chaos.faults.toxic import Toxify
 _Network = Cut | Loss | Reset | Packets | Throttle | Toxify | Names
 _Process = Freeze | FreezeApp | Flap | Kill | Terminate | Restarts | Exhaust | OutOfMemory | Clock
 _Store = KillNode | Disk | Fill | Alarm | Backup | Restore | Litter | Revoke | Delete | Overwrite
-Fault = _Network | _Process | _Store
+_Order = Transfer | Resign | Pause | Cordon
+Fault = _Network | _Process | _Store | _Order
 MENU: tuple[type[Fault], ...] = (
     *(Cut, Loss, Reset, Packets, Throttle, Toxify, Names),
     *(Freeze, FreezeApp, Flap, Kill, Terminate, Restarts, Exhaust, OutOfMemory, Clock),
     *(KillNode, Disk, Fill, Alarm, Backup, Restore, Litter, Revoke, Delete, Overwrite),
+    *(Transfer, Resign, Pause, Cordon),
 )
 
 __all__ = ["MENU", "Fault", "Injection", "NotBiting"]

@@ -22,6 +22,7 @@ from chaos.faults.litter import Alarm, Litter
 from chaos.faults.loss import Reset
 from chaos.faults.memory import OutOfMemory
 from chaos.faults.operator import Delete, Overwrite, Revoke
+from chaos.faults.orders import Cordon, Pause, Resign, Transfer
 from chaos.faults.restarts import Restarts
 from chaos.faults.toxic import Toxify
 from chaos.packets.kinds import Mishap
@@ -35,6 +36,7 @@ from chaos.topology import needs_network
 _ANYWHERE = (
     *(Freeze, FreezeApp, Flap, Kill, KillNode, Terminate, Restarts, Exhaust, OutOfMemory, Clock, Toxify),
     *(Revoke, Delete, Overwrite, Litter, Alarm, Backup, Restore),
+    *(Transfer, Resign, Pause, Cordon),
 )
 _PODS = frozenset({"leader", "followers", "candidates"})
 _HELLOS = {"zookeeper": b"srvr"}
