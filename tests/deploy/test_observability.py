@@ -1,10 +1,9 @@
-"""Alerts and dashboard: by promtool, and by a real Prometheus that scrapes a real daemon. Nothing may be empty or unknown."""
+"""Alerts and dashboard by a real Prometheus that scrapes a real daemon. Nothing may be empty or unknown."""
 
 from __future__ import annotations
 
 import json
 import re
-import subprocess
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -15,19 +14,17 @@ from typing import Any
 import pytest
 import yaml
 
-from testbed import fetch, ports, require, wait_until
+from testbed import ports, wait_until
 from testbed.process import Process
+from tests.deploy import tools
+from tests.deploy.test_alerts import RULES, rules, tool
 from tests.system.daemons import DaemonProcess
 
 ROOT = Path(__file__).parents[2]
-RULES = ROOT / "deploy" / "prometheus" / "leaderd.rules.yaml"
 DASHBOARD = ROOT / "deploy" / "grafana" / "leaderd.json"
+DRIVER = Path(__file__).with_name("grafana_driver.py")
 METRIC = re.compile(r"\b(leaderd_\w+|leader_election_\w+)")
 ANY = {"$job": ".*", "$election": ".*"}
-
-
-def rules() -> list[dict[str, Any]]:
-    return [rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]
 
 
 def panels() -> list[dict[str, Any]]:
@@ -43,42 +40,6 @@ def queries() -> list[str]:
             text = text.replace(name, value)
         found.append(text)
     return found
-
-
-def tool(name: str) -> str:
-    require("prometheus")
-    return fetch.installed("prometheus").programs[name]
-
-
-def promtool(*words: str) -> str:
-    done = subprocess.run([tool("promtool"), *words], capture_output=True, text=True, timeout=50, cwd=RULES.parent)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-@pytest.mark.servers
-def test_promtool_accepts_the_alerts_and_they_fire_when_they_should() -> None:
-    promtool("check", "rules", "--lint=all", "--lint-fatal", RULES.name)
-    promtool("test", "rules", "leaderd.rules.test.yaml")
-
-
-def test_every_alert_is_tested_both_ways() -> None:
-    cases = [
-        case for test in yaml.safe_load(RULES.with_suffix(".test.yaml").read_text())["tests"] for case in test["alert_rule_test"]
-    ]
-    for alert in (rule["alert"] for rule in rules()):
-        fires = {bool(case["exp_alerts"]) for case in cases if case["alertname"] == alert}
-        assert True in fires, f"{alert} is never seen to fire"
-
-
-def test_every_alert_has_a_runbook_and_every_runbook_an_alert() -> None:
-    named = {rule["annotations"]["runbook_url"] for rule in rules()}
-    assert named == {f"docs/runbooks/{rule['alert']}.md" for rule in rules()}
-    assert {str(path.relative_to(ROOT)) for path in (ROOT / "docs" / "runbooks").glob("Leaderd*.md")} == named
-    for name in named:
-        headings = [line for line in (ROOT / name).read_text().splitlines() if line.startswith("## ")]
-        assert headings == ["## Symptom", "## Confirm", "## Decide", "## Act", "## Verify"], name
-    assert {rule["labels"]["severity"] for rule in rules()} <= {"critical", "warning", "info"}
 
 
 def test_the_dashboard_is_one_grafana_can_load() -> None:
@@ -98,6 +59,32 @@ def test_the_dashboard_is_one_grafana_can_load() -> None:
     known = {variable["name"] for variable in board["templating"]["list"]}
     used = set(re.findall(r"\$\{?([a-z]+)", json.dumps(board["panels"])))
     assert used <= known
+
+
+def off_the_model(path: Path) -> list[str]:
+    """What of a dashboard Grafana's own model does not know, or knows otherwise."""
+    found: list[str] = json.loads(tools.run("python", str(DRIVER), str(path)))
+    return found
+
+
+def test_grafanas_own_model_reads_the_dashboard_and_loses_nothing() -> None:
+    assert not off_the_model(DASHBOARD)
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes", "named"),
+    [
+        ('"legendFormat"', '"legendFormt"', "legendFormt: not in the model"),
+        ('"schemaVersion": 39', '"schemaVersion": "39"', "'39' is no int"),
+        ('"colorMode": "value"', '"colorMode": "valeu"', "'valeu' is none of"),
+    ],
+)
+def test_the_model_is_awake(was: str, becomes: str, named: str, tmp_path: Path) -> None:
+    text = DASHBOARD.read_text()
+    assert was in text
+    (tmp_path / "board.json").write_text(text.replace(was, becomes, 1))
+    (problem,) = off_the_model(tmp_path / "board.json")
+    assert named in problem
 
 
 @pytest.fixture(scope="module")
