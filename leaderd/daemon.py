@@ -164,6 +164,7 @@ class Daemon:
             unix=UnixAddress(socket.path, socket.mode, socket.group_id) if socket is not None else None,
             allowed_hosts=self._config.http.hosts,
             incarnation=self._identity.incarnation,
+            instance_uid=self._config.instance_uid,
             store=self._store_facts(),
             timing=self._config.timing,
             health=Health(
@@ -219,7 +220,8 @@ class Daemon:
             self._runner.crash(error)
 
     def _make_view(self) -> View:
-        return View(self._board, self._clock, self._store_facts(), self._config.timing, self._identity.incarnation)
+        facts, who = self._store_facts(), (self._identity.incarnation, self._config.instance_uid)
+        return View(self._board, self._clock, facts, self._config.timing, *who)
 
     def _make_files(self) -> StateFiles | None:
         """Beside the socket, and readable by those who may connect to it: the socket is how apps find them."""
@@ -329,6 +331,7 @@ class Daemon:
             f"leaderd {__version__} starting",
             instance=self._identity.instance,
             incarnation=self._identity.incarnation,
+            **({} if self._config.instance_uid is None else {"instance_uid": self._config.instance_uid}),
             store=store.url,
             elections=[election.name for election in self._config.elections],
             listening={name: _shown(address) for name, address in self._addresses().items()},

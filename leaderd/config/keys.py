@@ -55,6 +55,13 @@ class Key:
 KEYS: tuple[Key, ...] = (
     Key("instance", "LEADERD_INSTANCE", Kind.NAME, "the host name", "the name others see this daemon by", "--instance", "NAME"),
     Key(
+        "instance_uid",
+        "LEADERD_INSTANCE_UID",
+        Kind.NAME,
+        "none",
+        "which bearer of that name this is, such as the uid of a pod: shown in the log and in `/v1/elections`, and known to hooks",
+    ),
+    Key(
         "store.url",
         "LEADERD_STORE_URL",
         Kind.URL,

@@ -85,6 +85,7 @@ class _Loader:
             return _unique(self._problems)
         return Config(
             instance=instance,
+            instance_uid=self._one("instance_uid", str),
             store=store,
             timing=timing,
             elections=tuple(ElectionConfig(name) for name in elections),

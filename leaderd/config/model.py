@@ -113,6 +113,8 @@ class Config:
     """Everything the daemon was told, checked.."""
 
     instance: str
+    instance_uid: str | None
+    """Which bearer of that name: a pod's uid, where a StatefulSet gives a name again. Decides nothing, is only shown."""
     store: StoreConfig
     timing: Timing
     elections: tuple[ElectionConfig, ...]

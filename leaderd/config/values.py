@@ -61,11 +61,11 @@ def shown(key: Key, text: str) -> str:
     return redacted_url(text) if key.kind is Kind.URL else text
 
 
-def _name(_key: Key, text: str) -> str:
+def _name(key: Key, text: str) -> str:
     if not INSTANCE.fullmatch(text):
-        raise Refused(
-            "an instance name has 1 to 63 characters of A-Z a-z 0-9 . _ -", "set instance, LEADERD_INSTANCE or --instance"
-        )
+        what = "an instance name" if key.path == "instance" else "an id"
+        places = " or ".join(each for each in (key.env, key.flag) if each is not None)
+        raise Refused(f"{what} has 1 to 63 characters of A-Z a-z 0-9 . _ -", f"set {key.path}, {places}")
     return text
 
 

@@ -33,12 +33,15 @@ class StoreFacts:
 class View:
     """Asks the board at an instant of now, and renders what it says."""
 
-    def __init__(self, board: Board, clock: Clock, store: StoreFacts, timing: Timing, incarnation: str) -> None:
+    def __init__(
+        self, board: Board, clock: Clock, store: StoreFacts, timing: Timing, incarnation: str, instance_uid: str | None = None
+    ) -> None:
         self.board = board
         self._clock = clock
         self._store = store
         self._timing = timing
         self._incarnation = incarnation
+        self._instance_uid = instance_uid
         self._started = (0, "")
 
     def names(self) -> tuple[str, ...]:
@@ -98,6 +101,7 @@ class View:
         snapshot = self.board.snapshot
         return {
             "instance": clean(snapshot.instance),
+            "instance_uid": self._instance_uid,
             "incarnation": self._incarnation,
             "store": self._store_body(self._clock.now_s()),
             "elections": [self.election(name) for name in snapshot.elections],

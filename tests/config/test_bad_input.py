@@ -17,6 +17,7 @@ VALUES = [
     ("instance", "x" * 64, "1 to 63 characters"),
     ("instance", '"a\\nb"', "1 to 63 characters"),
     ("instance", "é", "1 to 63 characters"),
+    ("instance_uid", "a/b", "an id has 1 to 63 characters"),
     ("instance", "[a]", "one plain value is needed, not a list"),
     ("instance", "{a: b}", "one plain value is needed, not a mapping"),
     ("instance", "", "one plain value is needed, not nothing"),

@@ -63,7 +63,7 @@ def test_the_pod_is_restricted_and_never_unready(store: str) -> None:
     assert "readinessProbe" not in sidecar
     assert "cpu" not in sidecar["resources"]["limits"]
     said = {each["name"]: each.get("valueFrom", {}).get("fieldRef", {}).get("fieldPath") for each in sidecar["env"]}
-    assert (said["LEADERD_INSTANCE"], said["POD_UID"]) == ("metadata.name", "metadata.uid")
+    assert (said["LEADERD_INSTANCE"], said["LEADERD_INSTANCE_UID"]) == ("metadata.name", "metadata.uid")
     assert not [name for name in sidecar["env"] if "PASSWORD" in name["name"] or "TOKEN" in name["name"]]
 
 

@@ -120,7 +120,7 @@ def api(tmp_path: Path) -> Iterator[Api]:
 
 def environ(api: Api, folder: Path, **more: str) -> dict[str, str]:
     host, port = api.server_address[:2]
-    pod = {"POD_NAME": "app-7d9c-x", "POD_NAMESPACE": "shop", "POD_UID": "uid-1", "LEADER_LABEL_API": str(folder)}
+    pod = {"POD_NAME": "app-7d9c-x", "POD_NAMESPACE": "shop", "LEADERD_INSTANCE_UID": "uid-1", "LEADER_LABEL_API": str(folder)}
     return {"PATH": os.environ["PATH"], "KUBERNETES_SERVICE_HOST": str(host), "KUBERNETES_SERVICE_PORT": str(port), **pod, **more}
 
 
@@ -147,7 +147,7 @@ def test_what_a_killed_daemon_left_is_taken_off_by_the_next(api: Api, tmp_path: 
 
 
 def test_what_goes_wrong_is_told_apart(api: Api, tmp_path: Path) -> None:
-    assert hook(api, tmp_path, "on_acquire", "42", POD_UID="uid-0") == 1  # the namesake before us
+    assert hook(api, tmp_path, "on_acquire", "42", LEADERD_INSTANCE_UID="uid-0") == 1  # the namesake before us
     assert api.labels == {"app": "app"}
     api.broken = 1
     assert hook(api, tmp_path, "on_acquire", "42") == 0  # once is forgiven
@@ -171,13 +171,16 @@ def test_a_real_daemon_labels_its_pod(api: Api, tmp_path: Path) -> None:
     run = tmp_path / "run"
     run.mkdir(mode=0o750)
     words = ["run", f"--store=local://{tmp_path}/store", "--election=jobs", "--ttl=2s", "--http=off", "--ops=off"]
-    daemon = subprocess.Popen(
-        [sys.executable, "-m", "leaderd", *words],
-        env=environ(api, tmp_path, LEADERD_RUNTIME_DIR=str(run), **here),
-        stderr=subprocess.DEVNULL,
-    )
+    leaderd, env = [sys.executable, "-m", "leaderd"], environ(api, tmp_path, LEADERD_RUNTIME_DIR=str(run), **here)
+    log = tmp_path / "log"
+    with log.open("wb") as file:
+        daemon = subprocess.Popen([*leaderd, *words], env=env, stderr=file)
     try:
         wait_until(lambda: api.labels.get("leaderd/jobs") == "leader", 20, "the pod bears the label")
+        # Whose uid the label was set for, an operator sees too.
+        status = subprocess.run([*leaderd, "status", "-o", "json"], env=env, capture_output=True, timeout=30)
+        assert json.loads(status.stdout)["instance_uid"] == "uid-1"
+        assert '"instance_uid":"uid-1"' in log.read_text().splitlines()[0]
         daemon.send_signal(signal.SIGTERM)
         assert daemon.wait(20) == 0
         assert api.labels == {"app": "app"}

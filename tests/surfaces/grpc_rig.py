@@ -44,7 +44,7 @@ class GrpcRig:
         self.ledgers = {name: CountingLedger() for name in start.elections}
         self.board = Board(start, dict(self.ledgers), promise_s=1.0)
         self.metrics = Metrics(self.board, self.clock)
-        self.view = View(self.board, self.clock, StoreFacts("etcd", RULES["etcd"], lambda: None), Timing(), "f00d")
+        self.view = View(self.board, self.clock, StoreFacts("etcd", RULES["etcd"], lambda: None), Timing(), "f00d", "uid-1")
         self.actions = FakeActions()
         self.channel: grpc.aio.Channel
 

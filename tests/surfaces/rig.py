@@ -184,7 +184,7 @@ class Rig:
         self.board = Board(start, dict(self.ledgers), promise_s=1.0)
         self.metrics = Metrics(self.board, self.clock, lambda: self.last_answer_s())
         self.store = StoreFacts("etcd", RULES["etcd"], lambda: self.last_answer_s())
-        self.view = View(self.board, self.clock, self.store, Timing(), "f00d")
+        self.view = View(self.board, self.clock, self.store, Timing(), "f00d", "uid-1")
         self.surfaces = HttpSurfaces(
             self.board,
             self.clock,
@@ -193,6 +193,7 @@ class Rig:
             unix=UnixAddress(self.directory / "run" / "leaderd.sock"),
             allowed_hosts=hosts,
             incarnation="f00d",
+            instance_uid="uid-1",
             store=self.store,
             timing=Timing(),
             health=self.health,

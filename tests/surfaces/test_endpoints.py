@@ -19,8 +19,8 @@ from tests.surfaces.rig import US, Rig, following, leading, snapshot, surfaces
 
 async def test_overview(two: Rig) -> None:
     found = (await two.ask("/v1/elections", "socket")).json
-    assert list(found) == ["instance", "incarnation", "store", "elections"]
-    assert (found["instance"], found["incarnation"]) == (US, "f00d")
+    assert list(found) == ["instance", "instance_uid", "incarnation", "store", "elections"]
+    assert (found["instance"], found["instance_uid"], found["incarnation"]) == (US, "uid-1", "f00d")
     assert found["store"] == {"kind": "etcd", "connected": True, "last_seen_ms": 412}
     ours, theirs = found["elections"]
     answer = (await two.ask("/is-leader/daily-report?promise=0")).json

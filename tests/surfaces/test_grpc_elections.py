@@ -117,7 +117,8 @@ async def test_one_of_two_must_be_named(tmp_path: Path) -> None:
         assert len(detail) < 200
         reply = pb.ListElectionsResponse.FromString(await rig.call(f"{SERVICE}ListElections", pb.ListElectionsRequest()))
         assert [(each.name, each.leader) for each in reply.elections] == [("daily-report", True), ("invoices", False)]
-        assert (reply.instance, reply.incarnation, reply.store.kind) == ("pod-7d9c", "f00d", "etcd")
+        assert (reply.instance, reply.instance_uid, reply.incarnation) == ("pod-7d9c", "uid-1", "f00d")
+        assert reply.store.kind == "etcd"
         assert all(until_s <= 100.0 for until_s in rig.promised())
 
 

@@ -54,6 +54,7 @@ def overview(view: View) -> pb.ListElectionsResponse:
     body = view.overview()
     return pb.ListElectionsResponse(
         instance=body["instance"],
+        instance_uid=body["instance_uid"],
         incarnation=body["incarnation"],
         store=pb.Store(**body["store"]),
         elections=[_election(each) for each in body["elections"]],

@@ -235,7 +235,7 @@ def _schemas() -> Node:
     return {
         "Answer": _object(**answer),
         "Election": _object(**answer, pause=pause, candidates={"type": "array", "items": candidate}, timing=timing),
-        "Overview": _object(instance=text, incarnation=text, store=store, elections=elections),
+        "Overview": _object(instance=text, instance_uid=text_or_null, incarnation=text, store=store, elections=elections),
         "Who": _object(
             name={"type": "string", "description": "Empty when unsure."},
             last_update={"type": ["string", "null"], "format": "date-time"},

@@ -45,6 +45,7 @@ class HttpSurfaces:
         unix: UnixAddress | None,
         allowed_hosts: Sequence[str],
         incarnation: str,
+        instance_uid: str | None = None,
         store: StoreFacts,
         timing: Timing,
         health: Health,
@@ -55,7 +56,7 @@ class HttpSurfaces:
         self._tcp = {"app": (http, "http"), "ops": (ops, "ops")}
         self._unix = unix
         self._changes = LeaderChanges(board, clock)
-        view = View(board, clock, store, timing, incarnation)
+        view = View(board, clock, store, timing, incarnation, instance_uid)
         feed = Feed(view, clock.now_s)
         holds = Holds(view)
         self.routes = Routes(view, Probes(health, board, clock), metrics, self._changes, feed, holds, actions)

@@ -29,7 +29,7 @@ def wanted(environ: Mapping[str, str]) -> str | bool | None:
 def request(environ: Mapping[str, str], value: str | bool | None) -> tuple[str, str]:
     """Path and body of a merge patch that applies to this pod alone: a namesake has another uid and is refused (409)."""
     labels = {f"leaderd/{environ['LEADERD_ELECTION']}": value}
-    body = {"metadata": {"uid": environ["POD_UID"], "labels": labels}}
+    body = {"metadata": {"uid": environ["LEADERD_INSTANCE_UID"], "labels": labels}}
     return f"/api/v1/namespaces/{environ['POD_NAMESPACE']}/pods/{environ['POD_NAME']}", json.dumps(body)
 
 

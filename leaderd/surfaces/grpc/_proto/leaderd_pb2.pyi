@@ -162,16 +162,18 @@ class ListElectionsRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class ListElectionsResponse(_message.Message):
-    __slots__ = ("instance", "incarnation", "store", "elections")
+    __slots__ = ("instance", "incarnation", "store", "elections", "instance_uid")
     INSTANCE_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
     STORE_FIELD_NUMBER: _ClassVar[int]
     ELECTIONS_FIELD_NUMBER: _ClassVar[int]
+    INSTANCE_UID_FIELD_NUMBER: _ClassVar[int]
     instance: str
     incarnation: str
     store: Store
     elections: _containers.RepeatedCompositeFieldContainer[Election]
-    def __init__(self, instance: _Optional[str] = ..., incarnation: _Optional[str] = ..., store: _Optional[_Union[Store, _Mapping]] = ..., elections: _Optional[_Iterable[_Union[Election, _Mapping]]] = ...) -> None: ...
+    instance_uid: str
+    def __init__(self, instance: _Optional[str] = ..., incarnation: _Optional[str] = ..., store: _Optional[_Union[Store, _Mapping]] = ..., elections: _Optional[_Iterable[_Union[Election, _Mapping]]] = ..., instance_uid: _Optional[str] = ...) -> None: ...
 
 class WatchElectionRequest(_message.Message):
     __slots__ = ("election", "promise")
