@@ -1,4 +1,4 @@
-"""Writes what is made from the code, in docs/ and in the chart: `python -m tools.docs`. A test checks that all of it is current."""
+"""Writes what is made from other files, in docs/ and in the chart: `python -m tools.docs`. A test checks that it is current."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from tools.reference import endpoints_page, metrics_page, reasons_page, timings_
 
 ROOT = Path(__file__).parent.parent
 CHART_SCHEMA = "deploy/helm/leaderd/values.schema.json"
+POD_LABEL = "deploy/kubernetes/components/leader-label/pod_label.py"
 
 _CONFIGURATION = """\
 # Configuration
@@ -60,6 +61,11 @@ def chart_schema() -> str:
     return json.dumps(chart, indent=2) + "\n"
 
 
+def pod_label() -> str:
+    """The leader label's hook in the chart: Helm reads no file outside of it, and a link would not survive every checkout."""
+    return (ROOT / POD_LABEL).read_text(encoding="utf-8")
+
+
 GENERATED = {
     "docs/configuration.md": configuration,
     "docs/endpoints.md": endpoints_page,
@@ -67,11 +73,12 @@ GENERATED = {
     "docs/reasons.md": reasons_page,
     "docs/timings.md": timings_page,
     CHART_SCHEMA: chart_schema,
+    "deploy/helm/leaderd/files/pod_label.py": pod_label,
 }
 
 
 def main() -> None:
-    """Write every file that is made from the code."""
+    """Write every file that is made from others."""
     for name, render in GENERATED.items():
         (ROOT / name).write_text(render(), encoding="utf-8")
 

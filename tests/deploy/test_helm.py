@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import yaml
 from tests.deploy import tools
 from tests.deploy.test_kubernetes import RELEASES, STORES
 from tests.deploy.test_kubernetes import objects as kustomized
+from tests.deploy.test_leader_label import labelled
 
 CHART = Path(__file__).parents[2] / "deploy" / "helm" / "leaderd"
 DRIVER = Path(__file__).with_name("helm_driver.py")
@@ -31,7 +33,7 @@ def helm(action: str, given: dict[str, Any], refused: bool = False) -> str:
 
 def rendered(given: dict[str, Any]) -> list[dict[str, Any]]:
     files = json.loads(helm("render", given))
-    found = [yaml.safe_load(text) for name, text in sorted(files.items()) if name.endswith(".yaml")]
+    found = [each for name, text in sorted(files.items()) if name.endswith(".yaml") for each in yaml.safe_load_all(text)]
     return [each for each in found if each is not None]
 
 
@@ -41,36 +43,50 @@ def bare(found: dict[str, Any]) -> dict[str, Any]:
     for label in ("app.kubernetes.io/managed-by", "helm.sh/chart"):
         found["metadata"].get("labels", {}).pop(label, None)
     if found["kind"] == "ConfigMap":
-        found["metadata"] = {"name": "leaderd"}  # kustomize labels what is in the base
-        found["data"]["leaderd.yaml"] = yaml.safe_load(found["data"]["leaderd.yaml"])
+        (name, text), *_ = found["data"].items()
+        found["metadata"] = {"name": name}  # kustomize labels what is in the base
+        found["data"][name] = yaml.safe_load(text) if name.endswith(".yaml") else text
     if found["kind"] == "Deployment":
         template = found["spec"]["template"]
-        template["metadata"]["annotations"].pop("checksum/config", None)
+        for name in ("checksum/config", "checksum/leader-label"):
+            template["metadata"]["annotations"].pop(name, None)
         for volume in template["spec"]["volumes"]:
             if "configMap" in volume:
-                volume["configMap"]["name"] = "leaderd"
+                volume["configMap"]["name"] = volume["name"]
         template["spec"]["volumes"].sort(key=lambda each: each["name"])
         for container in template["spec"]["initContainers"]:
             container["volumeMounts"].sort(key=lambda each: each["name"])
+            container["env"].sort(key=lambda each: each["name"])
     return found
+
+
+def named(found: Iterable[dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
+    """Objects by kind and name, bare."""
+    return {(each["kind"], each["metadata"]["name"]): each for each in map(bare, found)}
 
 
 @pytest.mark.parametrize("store", STORES)
 def test_lint_has_nothing_to_say(store: str) -> None:
-    report = json.loads(helm("lint", values(store)))
+    report = json.loads(helm("lint", values(store, leaderLabel={"enabled": True})))
     assert report == {"linted": 1, "bad": [], "errors": []}
 
 
 @pytest.mark.parametrize("store", STORES)
 def test_the_chart_renders_the_objects_of_the_overlay(store: str) -> None:
-    ours = {each["kind"]: bare(each) for each in rendered(values(store))}
-    theirs = {kind: bare(each) for kind, each in kustomized(f"overlays/{store}").items()}
-    assert ours == theirs
+    assert named(rendered(values(store))) == named(kustomized(f"overlays/{store}").values())
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_the_leader_label_is_the_component(store: str, tmp_path: Path) -> None:
+    ours = named(rendered(values(store, leaderLabel={"enabled": True})))
+    assert ours == named(yaml.safe_load_all(labelled(tmp_path, store)))
+    assert {kind for kind, _ in ours} >= {"Role", "RoleBinding"}
 
 
 @pytest.mark.parametrize("release", [RELEASES[0], RELEASES[-1]])
 def test_what_it_renders_is_valid(release: str, tmp_path: Path) -> None:
     given = values("etcd", preStop={"enabled": False, "cooldown": "60s"})
+    given["leaderLabel"] = {"enabled": True}
     given["app"] = {"image": "mine:2", "port": 9000, "runAsUser": 1234, "env": [{"name": "A", "value": "b"}]}
     found = rendered(given)
     (tmp_path / "all.yaml").write_text(yaml.safe_dump_all(found))
@@ -87,6 +103,7 @@ WRONG = {
     "a key leaderd does not know": ({"config": {"tmiing": {}, "store": {}, "elections": [{"name": "jobs"}]}}, "tmiing"),
     "a value the chart does not know": ({"replica": 3}, "replica"),
     "a CPU limit": ({"resources": {"limits": {"cpu": "100m"}}}, "resources"),
+    "a label that is neither on nor off": ({"leaderLabel": {"enabled": "yes"}}, "leaderLabel"),
     "a cooldown without unit": ({"preStop": {"enabled": True, "cooldown": "60"}}, "cooldown"),
     "root": ({"app": {"image": "a", "port": 1, "runAsUser": 0}}, "runAsUser"),
 }
