@@ -38,24 +38,35 @@ def until(condition: Callable[[], bool], within_s: float) -> bool:
         return False
 
 
-def leads() -> bool:
+def ask(target: str) -> tuple[int, str]:
+    """What the daemon answers on its socket; (0, "") when there is no answer."""
     connection = HTTPConnection("localhost", timeout=1)
     connection.sock = socket(AF_UNIX, SOCK_STREAM)
     try:
         connection.sock.connect("/run/leaderd/leaderd.sock")
-        connection.request("GET", "/is-leader?promise=0")
-        return connection.getresponse().status == 200
+        connection.request("GET", target)
+        reply = connection.getresponse()
+        return reply.status, reply.read().decode()
     except OSError:
-        return False
+        return 0, ""
     finally:
         connection.close()
+
+
+def leads() -> bool:
+    return ask("/is-leader?promise=0")[0] == 200
+
+
+def process() -> dict[str, str]:
+    """What the kernel says of the daemon's process."""
+    status = Path(f"/proc/{show('MainPID')['MainPID']}/status").read_text()
+    return {k: v.strip() for k, v in (line.split(":", 1) for line in status.splitlines() if ":" in line)}
 
 
 def drive() -> dict[str, object]:
     seen: dict[str, object] = {"start": systemctl("start", "leaderd"), "after_start": show("ActiveState", "StatusText", "Type")}
     seen["leads"] = until(leads, 10)
-    status = Path(f"/proc/{show('MainPID')['MainPID']}/status").read_text()
-    seen["process"] = {k: v.strip() for k, v in (line.split(":", 1) for line in status.splitlines() if ":" in line)}
+    seen["process"] = process()
     seen["socket_mode"] = f"{Path('/run/leaderd/leaderd.sock').stat().st_mode & 0o7777:o}"
     seen["state_files"] = sorted(f"{each.name} {each.stat().st_mode & 0o777:o}" for each in Path("/run/leaderd").iterdir())
     pid = show("MainPID")["MainPID"]
@@ -73,11 +84,15 @@ def drive() -> dict[str, object]:
     return seen
 
 
-if __name__ == "__main__":
-    target = Path(sys.argv[1])
+def write_down(driven: Callable[[], dict[str, object]], target: Path) -> None:
+    """Drive, and leave the result at `target`, at once and whole; a failure is a result too."""
     try:
-        result = drive()
+        result = driven()
     except Exception as error:
         result = {"error": repr(error)}
     (target.with_suffix(".tmp")).write_text(json.dumps(result, indent=1))
     (target.with_suffix(".tmp")).rename(target)
+
+
+if __name__ == "__main__":
+    write_down(drive, Path(sys.argv[1]))

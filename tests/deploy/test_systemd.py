@@ -24,23 +24,34 @@ def analyze(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["systemd-analyze", *words], capture_output=True, text=True, timeout=30)
 
 
+DROP_INS = [(), ("credentials.conf",), ("addresses.conf",), ("addresses.conf", "credentials.conf")]
+
+
+def unit_with(folder: Path, drop_ins: tuple[str, ...]) -> Path:
+    text = (UNITS / "leaderd.service").read_text().replace("/usr/bin/leaderd", "/bin/true")
+    (folder / "leaderd.service.d").mkdir()
+    (folder / "leaderd.service").write_text(text)
+    for name in drop_ins:
+        shutil.copy(UNITS / "examples" / name, folder / "leaderd.service.d")
+    return folder / "leaderd.service"
+
+
 @needs_analyze
-def test_little_is_left_exposed() -> None:
-    done = analyze("security", "--offline=true", "--threshold=20", str(UNITS / "leaderd.service"))
+@pytest.mark.parametrize("drop_ins", DROP_INS)
+def test_little_is_left_exposed(tmp_path: Path, drop_ins: tuple[str, ...]) -> None:
+    done = analyze("security", "--offline=true", "--threshold=20", str(unit_with(tmp_path, drop_ins)))
     assert done.returncode == 0, done.stdout[-300:]
     found = re.search(r"Overall exposure level for leaderd.service: ([\d.]+)", done.stdout)
     assert found is not None
     assert float(found.group(1)) < 2.0
+    # That the drop-ins were read.
+    assert ("Service defines IP address allow list" in done.stdout) == ("addresses.conf" in drop_ins)
 
 
 @needs_analyze
-@pytest.mark.parametrize("drop_in", [None, "credentials.conf", "addresses.conf"])
-def test_systemd_knows_every_line(tmp_path: Path, drop_in: str | None) -> None:
-    text = (UNITS / "leaderd.service").read_text().replace("/usr/bin/leaderd", "/bin/true")
-    (tmp_path / "leaderd.service").write_text(text)
-    if drop_in is not None:
-        (tmp_path / "leaderd.service.d").mkdir()
-        shutil.copy(UNITS / "examples" / drop_in, tmp_path / "leaderd.service.d")
+@pytest.mark.parametrize("drop_ins", DROP_INS)
+def test_systemd_knows_every_line(tmp_path: Path, drop_ins: tuple[str, ...]) -> None:
+    unit_with(tmp_path, drop_ins)
     job = (UNITS / "examples" / "nightly.service").read_text().replace("/usr/bin/leaderd", "/bin/true")
     (tmp_path / "nightly.service").write_text(job)
     # Unknown keys do not change its exit code: silence is what counts, about files of ours.
