@@ -29,7 +29,6 @@ from testbed.process import WaitTimeout, wait_until
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PROMISE = "300ms"
 POLL_EVERY_S = 0.05
 """Sparing: these are somebody's daemons, perhaps at the end of a long line."""
 SILENT_S = 1.0
@@ -47,8 +46,9 @@ class Attached:
         self._recorder = Recorder(folder)
         self._ttl_s = parse_duration(targets.ttl)
         self._bound_s = stores.bound_s(targets.store, self._ttl_s, store_disturbed=False)
+        promise, every_s = found.workload.promise, max(POLL_EVERY_S, parse_duration(found.workload.poll))
         self._probes = {
-            each.name: Probe(each.name, Path(each.socket), targets.election, PROMISE, self._recorder, POLL_EVERY_S, elsewhere=True)
+            each.name: Probe(each.name, Path(each.socket), targets.election, promise, self._recorder, every_s, elsewhere=True)
             for each in targets.instances
         }
         self._in_force: dict[str, tuple[str, list[int]]] = {}
@@ -63,7 +63,7 @@ class Attached:
                 probe.start()
             self._say(f"{self._wait_leader(self._bound_s)} leads, {len(self._probes)} instances")
             self._recorder.note("step", text="the run begins")
-            for step in self._scenario.method:
+            for step in (*self._scenario.method, *self._scenario.rollback):
                 self._carry_out(step)
             self._heal("")
             self._recorder.note("step", text="everything is healed")
@@ -91,7 +91,7 @@ class Attached:
             "subject": "leaderd",
             "seed": 0,
             "journals": False,
-            "promise_s": parse_duration(PROMISE),
+            "promise_s": parse_duration(self._scenario.workload.promise),
             "began_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "kernel": platform.release(),
         }
@@ -201,7 +201,8 @@ class Attached:
 
 def command(options: argparse.Namespace) -> int:
     """`attach TARGETS SCENARIO --allow HOST...`; the exit codes are those of `run`."""
-    targets, found = attach.load(Path(options.targets)), scenario.load(options.scenario)
+    targets = attach.load(Path(options.targets))
+    found = scenario.for_store(scenario.load(options.scenario), targets.store)
     attach.check_able(targets, found)
     if options.dry_run:
         return _tell(targets, found)

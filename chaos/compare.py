@@ -1,7 +1,8 @@
 """leaderd and the tools of today in one scenario, as one table.
 
-Each subject makes two runs: the scenario, and an orderly end of its leader, which gives the hand-over. The table is made of the
-last run of each in the output folder, so that it can be filled by several calls.
+Each subject makes two runs: the scenario, and an orderly end of its leader, which gives the hand-over; or several of each, and then
+the table has their medians. It is made of the last run of each seed that the output folder has, so that it can be filled by several
+calls.
 """
 
 from __future__ import annotations
@@ -9,25 +10,28 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
+from statistics import median
+from typing import Any
 
 from chaos import judge, runs
-from chaos.runs import Done, Job
+from chaos.runs import Job
 from chaos.stores import KINDS
 from chaos.subjects import PEERS
 
+Result = dict[str, Any]
 HAND_OVER = "terminate-leader"
 _NOW_S = 0.2
 """Who was heard of so shortly before the end led at the end."""
-_HEADINGS = ("subject", "store", "two leaders for", "fail-over", "hand-over", "fencing token")
+_HEADINGS = ("subject", "store", "runs", "two leaders for", "fail-over", "hand-over", "fencing token")
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One subject on one store. None: the run that would tell was not made, broke off, or showed nothing."""
+    """One subject on one store. None: the runs that would tell were not made, broke off, or showed nothing."""
 
     subject: str
     store: str
+    runs: int
     together: str | None
     failover: str | None
     hand_over: str | None
@@ -35,7 +39,8 @@ class Row:
 
     def cells(self) -> tuple[str, ...]:
         """As the table shows it."""
-        return (self.subject, self.store, *(each or "-" for each in (self.together, self.failover, self.hand_over, self.tokens)))
+        told = (each or "-" for each in (self.together, self.failover, self.hand_over, self.tokens))
+        return (self.subject, self.store, str(self.runs), *told)
 
 
 def subjects(chosen: Sequence[str] = ()) -> list[tuple[str, str]]:
@@ -44,21 +49,39 @@ def subjects(chosen: Sequence[str] = ()) -> list[tuple[str, str]]:
     return [each for each in every if not chosen or each[0] in chosen]
 
 
-def jobs(scenario: str, chosen: Sequence[str] = ()) -> list[Job]:
-    """The runs that the table is made of."""
-    return [Job(name, store, subject) for subject, store in subjects(chosen) for name in dict.fromkeys((scenario, HAND_OVER))]
+def jobs(scenario: str, chosen: Sequence[str] = (), repeat: int = 1) -> list[Job]:
+    """The runs that the table is made of. Of several of one kind each has a seed of its own, so that it meets another instant."""
+    seeds = [0] if repeat == 1 else range(1, repeat + 1)
+    names = dict.fromkeys((scenario, HAND_OVER))
+    return [Job(name, store, subject, seed=seed) for seed in seeds for subject, store in subjects(chosen) for name in names]
 
 
-def rows(scenario: str, done: Iterable[Done], out: Path) -> list[Row]:
-    """A row for each subject that made a run, in the order of `subjects`."""
-    last = {(each.job.scenario, each.job.subject, each.job.store): each for each in done}
-    found = []
+def figures(run: judge.Run) -> dict[str, bool]:
+    """What the table needs of a run besides its other figures: whether two still led when it ended, and whether tokens rose."""
+    last_s = max((claim.end_s for claim in run.claims), default=0.0)
+    at_the_end = {claim.holder for claim in run.claims if claim.end_s > last_s - _NOW_S}
+    terms = list(dict.fromkeys(claim.token for claim in sorted(run.claims, key=lambda claim: claim.start_s)))
+    return {
+        "two_at_the_end": len(at_the_end) > 1 and judge.together_s(run) > 0,
+        "tokens_rise": all(before < after for before, after in pairwise(terms)),
+    }
+
+
+def rows(scenario: str, found: Iterable[Result]) -> list[Row]:
+    """A row for each subject that made a run, in the order of `subjects`; `found` in order of time."""
+    last = {(each["scenario"], each["subject"], each["store"], each.get("seed") or 0): each for each in found if _plain(each)}
+    table_rows = []
     for subject, store in subjects():
-        ours = [last.get((name, subject, store)) for name in (scenario, HAND_OVER)]
-        if any(ours):
-            faulty, ended = (_run(each, out) for each in ours)
-            found.append(_row(subject, store, faulty, ended))
-    return found
+        ours = [each for key, each in last.items() if key[1:3] == (subject, store) and key[0] in (scenario, HAND_OVER)]
+        if ours:
+            shown = [each for each in ours if each["verdict"] not in (runs.BROKEN, judge.UNKNOWN)]
+            table_rows.append(_row(scenario, subject, store, shown))
+    return table_rows
+
+
+def _plain(result: Result) -> bool:
+    """Whether it was made as the others are."""
+    return result.get("substrate") in (None, "netns") and not result.get("variables")
 
 
 def table(found: Iterable[Row]) -> str:
@@ -67,54 +90,37 @@ def table(found: Iterable[Row]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _run(done: Done | None, out: Path) -> judge.Run | None:
-    """The run, if it has shown anything."""
-    if done is None or done.verdict in (runs.BROKEN, judge.UNKNOWN):
+def _row(scenario: str, subject: str, store: str, shown: Sequence[Result]) -> Row:
+    faulty = [each["figures"] for each in shown if each["scenario"] == scenario]
+    ended = [each["figures"] for each in shown if each["scenario"] == HAND_OVER]
+    most = max(len(faulty), len(ended))
+    return Row(subject, store, most, _together(faulty), _taken(faulty), _taken(ended), _tokens(subject, [*faulty, *ended]))
+
+
+def _together(found: Sequence[Result]) -> str | None:
+    """For how long two led; `over` where they still did when a run ended."""
+    if not found:
         return None
-    return judge.read(out / done.folder)
+    over = any(each.get("two_at_the_end") for each in found)
+    return f"{'over ' if over else ''}{median(each['together_ms'] for each in found):.0f} ms"
 
 
-def _row(subject: str, store: str, faulty: judge.Run | None, ended: judge.Run | None) -> Row:
-    return Row(
-        subject,
-        store,
-        _together(faulty),
-        _taken(faulty),
-        _taken(ended),
-        _tokens(subject, [run for run in (faulty, ended) if run is not None]),
-    )
-
-
-def _together(run: judge.Run | None) -> str | None:
-    """For how long two led; `over` where they still did when the run ended."""
-    if run is None:
+def _taken(found: Sequence[Result]) -> str | None:
+    if not found:
         return None
-    last_s = max((claim.end_s for claim in run.claims), default=0.0)
-    at_the_end = {claim.holder for claim in run.claims if claim.end_s > last_s - _NOW_S}
-    both_ms = judge.together_s(run) * 1000
-    return f"{'over ' if both_ms > 0 and len(at_the_end) > 1 else ''}{both_ms:.0f} ms"
-
-
-def _taken(run: judge.Run | None) -> str | None:
-    if run is None:
-        return None
-    took_s = judge.failover_s(run)
-    if took_s is None:
+    took = [each["failover_s"] for each in found if each["failover_s"] is not None]
+    if not took:
         return "nobody took over"
-    return f"{took_s:.1f} s" if took_s >= 1.0 else f"{took_s * 1000:.0f} ms"
+    middle_s = median(took)
+    missing = f" ({len(found) - len(took)} times nobody)" if len(took) < len(found) else ""
+    return (f"{middle_s:.1f} s" if middle_s >= 1.0 else f"{middle_s * 1000:.0f} ms") + missing
 
 
-def _tokens(subject: str, made: Sequence[judge.Run]) -> str | None:
+def _tokens(subject: str, made: Sequence[Result]) -> str | None:
     """Whether what fences rose with each term, of those that hand out anything."""
     handed = "token" if subject == "leaderd" else PEERS[subject].fence
     if not handed:
         return "none"
     if not made:
         return None
-    rises = all(before < after for run in made for before, after in pairwise(_terms(run)))
-    return f"{handed}, {'rises' if rises else 'DOES NOT RISE'}"
-
-
-def _terms(run: judge.Run) -> list[int]:
-    """The token of each term, in the order in which terms began; a term begins once."""
-    return list(dict.fromkeys(claim.token for claim in sorted(run.claims, key=lambda claim: claim.start_s)))
+    return f"{handed}, {'rises' if all(each.get('tokens_rise', True) for each in made) else 'DOES NOT RISE'}"

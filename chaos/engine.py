@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import random
 import shutil
 import tempfile
 import time
@@ -17,8 +16,7 @@ from chaos.history import Recorder
 from chaos.leftovers import SOCKETS_PREFIX
 from chaos.operator import operator_for
 from chaos.pods import JOURNAL, PREFIX, Plan, Pod
-from chaos.probe import EVERY_S
-from chaos.scenario import AwaitLeader, AwaitNobody, Heal, Hold, Inject, Scenario, Step, seconds
+from chaos.scenario import AwaitLeader, AwaitNobody, Heal, Hold, Inject, Scenario, Step, seconds, shifted
 from chaos.subjects import PEERS
 from chaos.substrates import Links
 from chaos.substrates.names import DOMAIN
@@ -28,31 +26,25 @@ from leaderd.config.durations import parse_duration
 from testbed.process import WaitTimeout, wait_until
 
 ELECTION = "jobs"
-PROMISE = "300ms"
-SLOT_S = 0.5
 _POLL_EACH_S = 0.002
 """A herd is asked less often, so that the asking is not what this machine is busy with."""
 Say = Callable[[str], None]
 
 
 class Engine:
-    """One run. `say` gets a line of progress for each step.
-
-    A `seed` other than 0 puts each fault off by up to a third of the ttl, so that it meets the renewals at another instant.
-    """
+    """One run. `say` gets a line of progress for each step; `seed` shifts the faults (`scenario.shifted`)."""
 
     def __init__(
         self, scenario: Scenario, store: str, links: Links, folder: Path, say: Say, peer: str = "", *, seed: int = 0
     ) -> None:
-        self._scenario = scenario
         self._folder = folder
-        self._chance = random.Random(seed) if seed else None
         self._sockets = Path(tempfile.mkdtemp(prefix=SOCKETS_PREFIX))
         self._in_use = leftovers.hold(self._sockets)
         self._peer = peer
         self._say = say
         self._recorder = Recorder(folder)
         self._ttl_s = stores.ttl_s(store, scenario.topology.ttl)
+        self._scenario = shifted(scenario, seed, self._ttl_s)
         self._bound_s = stores.bound_s(store, self._ttl_s, disturbs_store(scenario))
         if peer:
             self._bound_s = 2 * PEERS[peer].failover_s
@@ -74,7 +66,7 @@ class Engine:
                 try:
                     self._say(f"store up: {self._bed.store}, {self._bed.cluster.nodes} nodes")
                     self._start_pods()
-                    for step in self._scenario.method:
+                    for step in (*self._scenario.method, *self._scenario.rollback):
                         self._carry_out(step)
                     self._heal("")
                     self._recover()
@@ -116,12 +108,12 @@ class Engine:
             (there / "server.log").write_text(self._bed.cluster.log(number), encoding="utf-8")
 
     def _start_pods(self) -> None:
-        bed, topology = self._bed, self._scenario.topology
+        bed, topology, workload = self._bed, self._scenario.topology, self._scenario.workload
         plan = Plan(
-            *(ELECTION, f"{self._ttl_s:g}s", PROMISE, SLOT_S),
+            *(ELECTION, f"{self._ttl_s:g}s", workload.promise, parse_duration(workload.slot)),
             peer=self._peer,
             topology=topology,
-            poll_every_s=max(EVERY_S, topology.candidates * _POLL_EACH_S),
+            poll_every_s=max(parse_duration(workload.poll), topology.candidates * _POLL_EACH_S),
         )
         if topology.names == "dns":
             bed.names = bed.links.name_server({host: bed.links.address(host) for host in bed.store_hosts})
@@ -169,8 +161,6 @@ class Engine:
                 self._await_nobody(self._seconds(step.within))
 
     def _inject(self, step: Inject) -> None:
-        if self._chance is not None:
-            self._hold(round(self._chance.uniform(0.0, self._ttl_s / 3), 3))
         leader = self._bed.leader()
         if leader is not None:
             self._led_before = leader.name
@@ -287,7 +277,7 @@ def facts(scenario: Scenario, name: str, store: str, substrate: str, peer: str =
         "subject": peer or "leaderd",
         "seed": seed,
         "journals": not peer,
-        "promise_s": parse_duration(PROMISE),
+        "promise_s": parse_duration(scenario.workload.promise),
         "began_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "kernel": platform.release(),
     }

@@ -90,7 +90,7 @@ class Pod:
             true_ns = lambda shown_ns: math.floor(skew.get().true(shown_ns / 1e9) * 1e9)  # noqa: E731
         self.probe = Probe(self.name, self.socket, plan.election, plan.promise, self.recorder, plan.poll_every_s, true_ns=true_ns)
         elsewhen = _OTHER_CLOCK if plan.topology.app_clock == "other" else ()
-        arguments = [self.name, str(self.socket), plan.election, str(self.sockets), str(plan.slot_s)]
+        arguments = [self.name, str(self.socket), plan.election, str(self.sockets), str(plan.slot_s), plan.promise]
         self.app = Process([*self.inside, *elsewhen, sys.executable, str(APP), *arguments], self.folder / "app.log")
         command = self._leaderd() if not plan.peer else PEERS[plan.peer].command(self.endpoints, plan.election, str(self.socket))
         self.daemon = Process([*self.inside, *command], self.folder / "daemon.log", env=environment)

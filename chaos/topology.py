@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 
 
-class Topology(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Topology(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """How many of what. `attach`: each pod knows `all` store nodes, or only `one` of them; then `first` says which the first pod,
     which will lead, is attached to: the `store-leader` or a `store-follower`. `via`: with `proxy`, each pod reaches the store
     through a proxy of its own, for toxics. `apps: none`: no app beside a daemon, for herds.

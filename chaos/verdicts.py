@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from chaos import history, judge, runs, scenario
+from chaos import compare, history, judge, runs, scenario
 from chaos.leftovers import RESULTS
 from chaos.report import page, text
 from chaos.report.lanes import picture
@@ -39,7 +39,7 @@ def judged(folder: Path, say: Callable[[str], None], took_s: float | None = None
         "variables": _variables(folder),
         "commit": run.facts.get("commit"),
         "story": told,
-        "figures": {**judge.figures(run), "control": wanted.expect.overlap},
+        "figures": {**judge.figures(run), **compare.figures(run), "control": wanted.expect.overlap},
         "checks": [{"name": c.name, "verdict": c.verdict, "text": c.text, "at_ns": c.at_ns} for c in checks],
     }
     (folder / RESULTS).write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")

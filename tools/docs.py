@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from chaos import scenario
 from leaderd.config.keys import KEYS, OTHER_ENV
 from leaderd.config.schema import json_schema
 from tools.reference import endpoints_page, metrics_page, reasons_page, timings_page
@@ -66,7 +67,13 @@ def pod_label() -> str:
     return (ROOT / POD_LABEL).read_text(encoding="utf-8")
 
 
+def scenario_schema() -> str:
+    """The schema of the chaos suite's scenario files."""
+    return json.dumps(scenario.schema(), indent=2) + "\n"
+
+
 GENERATED = {
+    "chaos/scenarios/schema.json": scenario_schema,
     "docs/configuration.md": configuration,
     "docs/endpoints.md": endpoints_page,
     "docs/metrics.md": metrics_page,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from chaos.scenario import Inject, Scenario
+from chaos.scenario import Inject, Scenario, Workload
 from chaos.substrates import netns, proxy, sim, sim_faults
 
 
@@ -26,8 +26,14 @@ def _netns_lacks(found: Scenario) -> str | None:
     return next((reason for available in asked if available is not None and (reason := available())), None)
 
 
+def _sim_lacks(found: Scenario) -> str | None:
+    if found.workload != Workload():
+        return "the simulated apps and probes ask as they do: leave the workload out, or use --substrate netns"
+    return sim_faults.lacks(found)
+
+
 MENU = {
     "netns": Substrate("each host a network namespace; no root, no containers", netns.missing, _netns_lacks, netns.enter),
     "proxy": Substrate("everything on loopback, a proxy before each pod; no privileges", proxy.missing, proxy.lacks),
-    "sim": Substrate("the simulated world in virtual time, replayed by its seed", sim.missing, sim_faults.lacks),
+    "sim": Substrate("the simulated world in virtual time, replayed by its seed", sim.missing, _sim_lacks),
 }

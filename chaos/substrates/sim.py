@@ -99,7 +99,7 @@ class Simulation:
     def run(self) -> None:
         """From the first start to the end. Raises `NotBiting` and `NoSuchRole`."""
         self._start()
-        for step in self._scenario.method:
+        for step in (*self._scenario.method, *self._scenario.rollback):
             self._carry_out(step)
         self._heal("")
         self._note("step", text="everything is healed")

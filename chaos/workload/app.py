@@ -1,7 +1,7 @@
 """A toy app beside one daemon: each slot it asks whether it may act, and if so writes to both resources with the token.
 
-Usage: app.py NAME DAEMON_SOCKET ELECTION RESOURCE_DIR SLOT_S. Standard library only. Between the yes and the write stands the
-gap that no lease can close: when a run freezes the app there, the unfenced resource must show a stale write, or the run proved
+Usage: app.py NAME DAEMON_SOCKET ELECTION RESOURCE_DIR SLOT_S PROMISE. Standard library only. Between the yes and the write stands
+the gap that no lease can close: when a run freezes the app there, the unfenced resource must show a stale write, or the run proved
 nothing.
 """
 
@@ -26,11 +26,11 @@ class _Unix(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
-def ask(path: str, election: str) -> dict[str, object]:
+def ask(path: str, election: str, promise: str) -> dict[str, object]:
     """The daemon's answer; everything but a clear yes is a no."""
     connection = _Unix(path)
     try:
-        connection.request("GET", f"/is-leader/{election}?promise=300ms")
+        connection.request("GET", f"/is-leader/{election}?promise={promise}")
         reply = connection.getresponse()
         answer = json.loads(reply.read())
         return answer if reply.status == 200 else {}
@@ -56,7 +56,7 @@ def boot_ns() -> int:
 
 def main() -> None:
     """Run the job of each slot while we lead; USR1 asks for one freeze between a yes and its write."""
-    name, path, election, folder, slot_s = sys.argv[1:6]
+    name, path, election, folder, slot_s, promise = sys.argv[1:7]
     slot_ns = int(float(slot_s) * 1e9)
     freeze: list[bool] = []
     signal.signal(signal.SIGUSR1, lambda *_: freeze.append(True))
@@ -64,7 +64,7 @@ def main() -> None:
         slot = boot_ns() // slot_ns + 1
         time.sleep(max(0.0, (slot * slot_ns - boot_ns()) / 1e9))
         asked_ns = boot_ns()
-        answer = ask(path, election)
+        answer = ask(path, election, promise)
         # Counted from the question by how long it is, as the documentation says: our clock may have begun at another instant.
         if not answer or boot_ns() >= asked_ns + int(str(answer["valid_for_ms"])) * 1_000_000:
             continue

@@ -13,13 +13,14 @@ from chaos.runs import BROKEN, Children, Done, Job, RunList
 from tests.chaos.test_judge import GOOD, S, run_line, write, yes
 
 TEXT = "{title: Cut <off>, why: because, method: [{step: hold, time: 1s}]}"
+BY_US = {"subject": "leaderd"}
 BAD = [*GOOD[:-1], yes("c1", 5, 5.2, 5.5), GOOD[-1]]
 NOTHING_SHOWN = [line for line in GOOD if line["kind"] != "bites"]
 
 
 def made(folder: Path, lines=GOOD, store="etcd", **facts) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    first = run_line(scenario="cut", store=store, subject="leaderd", seed=0, began_at="2026-11-23T10:00:00Z", **facts)
+    first = run_line(**{"scenario": "cut", "store": store, "seed": 0, "began_at": "2026-11-23T10:00:00Z", **BY_US, **facts})
     (folder / FILE).write_text("".join(json.dumps(line) + "\n" for line in [first, *lines[1:]]))
     (folder / verdicts.SCENARIO).write_text(TEXT)
     return folder

@@ -1,8 +1,30 @@
-"""Scenarios from a seed: the same again, all of them fit to be run, most faults at the leader, and what fails is kept."""
+"""Scenarios from a seed: the same again, several faults at once, most at the leader, of the whole menu; what fails is kept."""
 
 from chaos import cli, explore, scenario
-from chaos.scenario import Heal, Inject
+from chaos.faults import MENU as FAULTS
+from chaos.mixes import LEFT_OUT, MIXES
+from chaos.scenario import AwaitLeader, Heal, Inject
+from chaos.substrates.menu import MENU
 from tests.chaos.test_cli import BAD, runs_by_hand  # noqa: F401 - a fixture
+
+
+def rounds(method):
+    """By round: its faults, in order."""
+    found = []
+    for step in method:
+        if isinstance(step, AwaitLeader):
+            found.append([])
+        elif isinstance(step, Inject):
+            found[-1].append(step.fault)
+    return found
+
+
+def roles(fault):
+    return {getattr(fault, name, "") for name in ("source", "to", "at")} | ({"leader"} if hits_leader(fault) else set())
+
+
+def hits_leader(fault):
+    return type(fault).__name__ in ("Revoke", "Delete") or "leader" in {getattr(fault, name, "") for name in ("source", "to", "at")}
 
 
 def test_a_seed_is_a_scenario():
@@ -18,25 +40,66 @@ def test_a_scenario_that_is_kept_is_the_same_scenario(tmp_path):
         assert scenario.load(str(path)) == explore.compose(seed)
 
 
-def test_most_faults_are_aimed_at_the_leader_and_all_are_healed():
-    faults = []
+def test_faults_meet_each_other_and_all_are_healed():
+    every = []
     for seed in range(500):
         method = explore.compose(seed).method
-        injected = [step for step in method if isinstance(step, Inject)]
-        assert [step.name for step in injected] == [step.name for step in method if isinstance(step, Heal)]
-        faults += [step.fault for step in injected]
-    aimed = [
-        fault for fault in faults if "leader" in (getattr(fault, "source", ""), getattr(fault, "to", ""), getattr(fault, "at", ""))
-    ]
-    assert 0.65 < len(aimed) / len(faults) < 0.75
-    assert len({type(fault) for fault in faults}) >= 6
+        open_, most = set(), 0
+        for step in method:
+            if isinstance(step, Inject):
+                open_.add(step.name)
+                most = max(most, len(open_))
+            elif isinstance(step, Heal):
+                open_.remove(step.name)
+            elif isinstance(step, AwaitLeader):
+                assert not open_, "each round begins with a healed world"
+        assert not open_
+        every += [(len(one), one) for one in rounds(method)]
+    sizes = [size for size, _ in every]
+    assert {1, 2, 3} == set(sizes)
+    assert sum(size > 1 for size in sizes) > len(sizes) / 2
+    aimed = [one for _, one in every if any(map(hits_leader, one))]
+    assert 0.65 < len(aimed) / len(every) < 0.75
+
+
+def test_nobody_is_looked_for_who_may_not_be_there():
+    """Once the leader is hit nobody may lead, and who follows is told by who leads."""
+    for seed in range(500):
+        for one in rounds(explore.compose(seed).method):
+            hit = [number for number, fault in enumerate(one) if hits_leader(fault)]
+            assert len(hit) <= 1
+            after = one[hit[0] + 1 :] if hit else []
+            assert not any(roles(fault) & {"followers", "leader"} for fault in after)
+
+
+def test_the_whole_menu_is_drawn_from():
+    tags = {fault.__struct_config__.tag for fault in FAULTS}
+    drawn = {mix.fault["fault"] for mix in MIXES}
+    assert drawn | set(LEFT_OUT) == tags
+    assert not drawn & set(LEFT_OUT)
+    found = {type(step.fault) for seed in range(500) for step in explore.compose(seed).method if isinstance(step, Inject)}
+    assert {fault.__struct_config__.tag for fault in found} == drawn
+
+
+def test_a_substrate_is_given_what_it_can_do():
+    for name in ("proxy", "sim"):
+        for seed in range(60):
+            assert MENU[name].lacks(explore.compose(seed, name)) is None
 
 
 def test_what_fails_stays_as_a_scenario_file(runs_by_hand, tmp_path, capsys):  # noqa: F811
     runs_by_hand[0]["consul"] = BAD
-    assert cli.main(["explore", "--seed", "7", "--store", "etcd", "--out", str(tmp_path)]) == 0
+    assert cli.main(["explore", "--seed", "10", "--store", "etcd,zookeeper", "--out", str(tmp_path)]) == 0
     assert not list((tmp_path / "explored").iterdir()), "it passed"
-    assert cli.main(["explore", "--seed", "7", "--runs", "1", "--out", str(tmp_path)]) == 1
+    assert cli.main(["explore", "--seed", "10", "--runs", "1", "--out", str(tmp_path)]) == 1
     (kept,) = (tmp_path / "explored").iterdir()
-    assert scenario.load(str(kept)) == explore.compose(7)
-    assert f"run {kept} --store consul" in capsys.readouterr().out
+    assert scenario.load(str(kept)) == explore.compose(10)
+    told = capsys.readouterr().out
+    assert f"run {kept} --store consul" in told
+    (line,) = (line for line in told.splitlines() if line.startswith("to keep it:"))
+    folder = line.split(" keep ")[2].split()[0]
+    assert cli.main(["keep", folder, "late-answer", "--why", "It was late.", "--into", str(tmp_path / "r")]) == 0
+    again = scenario.load(str(tmp_path / "r" / "late-answer.yaml"))
+    assert again.stores == ("consul",)
+    assert again.why.startswith("It was late. Found by `explored-10` on consul")
+    assert "no-overlap" in again.why

@@ -280,7 +280,7 @@ def test_every_scenario_stands_in_the_menu():
     text = (Path(__file__).parents[2] / "docs" / "chaos-faults.md").read_text(encoding="utf-8")
     tables = [line for line in text.splitlines() if line.startswith("| ") and "---" not in line]
     named = {name for line in tables for name in re.findall(r"`([a-z0-9-]+)`", line.split(" | ")[1])}
-    assert named == set(scenario.names())
+    assert named == {name for name in scenario.names() if "/" not in name}, "regressions tell of themselves"
 
 
 def test_every_fault_stands_in_a_scenario():

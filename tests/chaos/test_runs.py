@@ -39,6 +39,19 @@ def test_the_store_node_that_the_leader_talks_to_is_cut_from_its_quorum(store, t
     assert verdicts["no-overlap"] == verdicts["no-needless-move"] == verdicts["faults-bite"] == "PASS"
 
 
+def test_two_leaders_are_caught(tmp_path):
+    """Nothing interrupts a function under kazoo's Election when its session is lost. What does not see that sees nothing."""
+    able("zookeeper")
+    command = [sys.executable, "-m", "chaos", "run", "partition-leader", "--subject", "kazoo-election", "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=140)
+    assert done.returncode == 1, done.stdout + done.stderr
+    (results,) = tmp_path.glob("*/results.json")
+    found = json.loads(results.read_text())
+    assert {check["name"]: check["verdict"] for check in found["checks"]}["no-overlap"] == "FAIL"
+    assert found["figures"]["together_ms"] > 1000
+    assert 'class="overlap"' in (results.parent / "report.html").read_text(), "and it is drawn"
+
+
 def our_processes(folder):
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):

@@ -8,10 +8,10 @@ import signal
 import pytest
 
 import testbed
-from chaos import compare
+from chaos import compare, judge
 from chaos.history import FILE
 from chaos.probe import _Unix
-from chaos.runs import BROKEN, Done, Job
+from chaos.runs import BROKEN, Job
 from chaos.subjects import PEERS
 from chaos.subjects.curator_selector import Terms
 from testbed import ConsulCluster, EtcdCluster, ZooKeeperCluster
@@ -83,21 +83,24 @@ def peer_run(until_first_s):
     polls = [poll("c1", 7, 1 + n / 10) for n in range(int((until_first_s - 1) * 10) + 1)]
     polls += [poll("c2", 9, 5 + n / 10) for n in range(31)]
     fault = {"kind": "fault", "at_ns": 4 * S, "name": "cut", "text": "c1 cut", "targets": ["c1"]}
-    return [*polls, fault, {"kind": "bites", "at_ns": 4 * S, "name": "cut"}, {"kind": "end", "at_ns": 9 * S}]
+    return [*polls, fault, {"kind": "bites", "at_ns": 4 * S, "name": "cut", "seen": "gone"}, {"kind": "end", "at_ns": 9 * S}]
 
 
 def made(out, folder, job, lines, verdict="FAIL"):
+    """The result of a run, as its folder keeps it."""
     (out / folder).mkdir()
-    lines = [run_line(scenario=job.scenario, store=job.store, subject=job.subject), *lines]
+    lines = [run_line(scenario=job.scenario, store=job.store, subject=job.subject, seed=job.seed), *lines]
     (out / folder / FILE).write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return Done(job, folder, verdict, 1.0)
+    run = judge.read(out / folder)
+    facts = {"scenario": job.scenario, "store": job.store, "subject": job.subject, "seed": job.seed}
+    return {**facts, "verdict": verdict, "figures": {**judge.figures(run), **compare.figures(run)}}
 
 
 @pytest.mark.parametrize(("until_s", "both"), [(4.0, "0 ms"), (6.0, "1000 ms"), (8.0, "over 3000 ms")])
 def test_a_row_says_for_how_long_two_led(tmp_path, until_s, both):
     cut = Job("partition-leader", "etcd", "etcdctl-lock")
-    (row,) = compare.rows("partition-leader", [made(tmp_path, "1", cut, peer_run(until_s))], tmp_path)
-    assert row.cells() == ("etcdctl-lock", "etcd", both, "1.0 s", "-", "ETCD_LOCK_REV, rises")
+    (row,) = compare.rows("partition-leader", [made(tmp_path, "1", cut, peer_run(until_s))])
+    assert row.cells() == ("etcdctl-lock", "etcd", "1", both, "1.0 s", "-", "ETCD_LOCK_REV, rises")
 
 
 def test_the_table_is_of_the_last_runs_and_of_those_that_showed_something(tmp_path):
@@ -106,19 +109,26 @@ def test_the_table_is_of_the_last_runs_and_of_those_that_showed_something(tmp_pa
         made(tmp_path, "1", cut, peer_run(8.0)),
         made(tmp_path, "2", cut, peer_run(6.0)),
         made(tmp_path, "3", ended, peer_run(4.0), "PASS"),
-        Done(Job("partition-leader", "consul", "consul-lock"), "4", BROKEN, 1.0),
+        made(tmp_path, "4", Job("partition-leader", "consul", "consul-lock"), peer_run(4.0), BROKEN),
         made(tmp_path, "5", Job("freeze-leader", "consul"), GOOD[1:], "PASS"),
     ]
-    found = compare.rows("partition-leader", done, tmp_path)
-    assert [row.cells()[2:] for row in found] == [("1000 ms", "1.0 s", "1.0 s", "none"), ("-", "-", "-", "none")]
+    found = compare.rows("partition-leader", done)
+    assert [row.cells()[3:] for row in found] == [("1000 ms", "1.0 s", "1.0 s", "none"), ("-", "-", "-", "none")]
     text = compare.table(found)
-    assert text.splitlines()[0].startswith("| subject | store | two leaders for | fail-over | hand-over |")
+    assert text.splitlines()[0].startswith("| subject | store | runs | two leaders for | fail-over | hand-over |")
+
+
+def test_of_several_runs_the_table_has_the_medians(tmp_path):
+    jobs = [Job("partition-leader", "zookeeper", "kazoo-election", seed=seed) for seed in (1, 2, 3)]
+    done = [made(tmp_path, str(job.seed), job, peer_run(until_s)) for job, until_s in zip(jobs, (5.5, 6.0, 7.8), strict=True)]
+    (row,) = compare.rows("partition-leader", done)
+    assert row.cells()[2:4] == ("3", "1000 ms")
 
 
 def test_tokens_that_fall_are_seen(tmp_path):
     job = Job("partition-leader", "etcd")
     lines = [*GOOD[1:-1], yes("c1", 4, 6.5, 6.8), GOOD[-1]]
-    (row,) = compare.rows("partition-leader", [made(tmp_path, "1", job, lines)], tmp_path)
+    (row,) = compare.rows("partition-leader", [made(tmp_path, "1", job, lines)])
     assert row.tokens == "token, DOES NOT RISE"
 
 
@@ -127,3 +137,4 @@ def test_every_subject_makes_both_runs():
     assert len(jobs) == 2 * (3 + len(PEERS))
     assert [job.scenario for job in compare.jobs("partition-leader", ["consul-lock"])] == ["partition-leader", compare.HAND_OVER]
     assert len(compare.jobs(compare.HAND_OVER, ["consul-lock"])) == 1
+    assert [job.seed for job in compare.jobs(compare.HAND_OVER, ["consul-lock"], repeat=3)] == [1, 2, 3]
