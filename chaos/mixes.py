@@ -79,5 +79,9 @@ LEFT_OUT = {
     "alarm": "it lasts until there is space: nobody follows a leader that dies meanwhile, which `etcd-nospace` says",
     "backup": "half of a restore",
     "restore": "needs a backup before it and somebody who lets the numbers catch up: `store-restored` has them",
+    **dict.fromkeys(
+        ("transfer", "resign", "pause", "cordon"),
+        "an order that is not carried out is a failure of the run, and under another fault it may rightly be refused",
+    ),
 }
 """What of the menu is not drawn, and why."""
