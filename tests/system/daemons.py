@@ -62,6 +62,7 @@ class DaemonProcess:
     """More YAML, appended to the generated configuration."""
     http: str = "off"
     ops: str = "off"
+    grpc: str = "off"
     before: tuple[str, ...] = ()
     """What its command line begins with: `("prlimit", "--nofile=64", ...)`."""
     instance: str = ""
@@ -92,7 +93,8 @@ class DaemonProcess:
         instance = json.dumps(self.instance or self.name)
         self.config_file.write_text(
             f"instance: {instance}\nstore: {{url: '{self.store_url}'}}\ntiming: {{ttl: {self.ttl}}}\nelections:\n{names}"
-            f"listen: {{http: {self.http}, ops: {self.ops}, socket: {{path: {self.socket}}}}}\nlog: {{format: json}}\n{self.config}"
+            f"listen: {{http: {self.http}, ops: {self.ops}, socket: {{path: {self.socket}}}, grpc: '{self.grpc}'}}\n"
+            f"log: {{format: json}}\n{self.config}"
         )
         self.starts += 1
         environ = {k: v for k, v in os.environ.items() if not k.startswith("LEADERD_")}
