@@ -1,7 +1,8 @@
 """What happened, as it happened: one JSON object a line, appended and flushed, all instants on CLOCK_BOOTTIME in nanoseconds.
 
-`kind` tells what a line is: `run` (what was run, with which settings), `poll` (one answer of one instance: asked, answered,
-token, promised until), `fault` and `heal` (what, to whom, what the probe saw), `process` (a daemon started, killed, signalled),
+`kind` tells what a line is: `run` (what was run, with which settings), `poll` (one answer of one life of an instance: asked,
+answered, token, promised until), `fault` and `heal` (what, to whom), `bites` and `gone` (what a probe saw of it then),
+`process` (a daemon started, killed, signalled), `exit` (one ended, with which code, and what it had been sent),
 `write` (what a resource took or refused), `promise` (of a daemon's own journal, collected when it has ended), `step`, `end`.
 Whoever judges reads these lines and nothing else, so that a run can be judged again, anywhere.
 """

@@ -6,19 +6,22 @@ UNKNOWN is for a run that showed nothing: a fault that did not bite, a control w
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import combinations
-from pathlib import Path
 
 from chaos.checkers import promises
-from chaos.checkers.fence import Write, stale_writes
+from chaos.checkers.ends import crashes
+from chaos.checkers.fence import stale_writes
 from chaos.checkers.history import Claim, Finding, Window, merged, without
-from chaos.checkers.honest import Answer, dishonest
+from chaos.checkers.honest import dishonest
 from chaos.checkers.liveness import leaderless
 from chaos.checkers.overlap import overlaps
-from chaos.checkers.tokens import token_faults
-from chaos.history import Line, lines
+from chaos.checkers.stops import Severed, Taken, outlived, unnoticed
+from chaos.checkers.tokens import dead_terms, token_faults
+from chaos.evidence import Run, begun_s, instance, read
 from chaos.scenario import Scenario, seconds
+
+__all__ = ["Check", "Run", "failover_s", "figures", "gaps_s", "judge", "read", "together_s", "worst"]
 
 PASS, FAIL, UNKNOWN = "PASS", "FAIL", "UNKNOWN"
 NOTICE_S = 1.0
@@ -35,127 +38,24 @@ class Check:
     at_ns: tuple[int, ...] = ()
 
 
-@dataclass
-class Run:
-    """A run as its history tells it. Times in seconds on CLOCK_BOOTTIME."""
-
-    facts: Line
-    claims: list[Claim] = field(default_factory=list)
-    writes: list[Write] = field(default_factory=list)
-    unfenced: list[Write] = field(default_factory=list)
-    faults: list[Line] = field(default_factory=list)
-    bitten: set[str] = field(default_factory=set)
-    changes: list[float] = field(default_factory=list)
-    """When a fault was injected, or healed."""
-    missed: list[Line] = field(default_factory=list)
-    errors: list[Line] = field(default_factory=list)
-    """What the daemons' logs call errors."""
-    began_s: float = 0.0
-    """When everybody was up."""
-    healed_s: float | None = None
-    answers: list[Answer] = field(default_factory=list)
-    promises: list[Claim] = field(default_factory=list)
-    """By the daemons' own journals: everything that was promised to anybody."""
-    ended: bool = False
-    sessions: Line | None = None
-    """How many sessions the store kept at the end, and how many daemons ran."""
-    last_yes: dict[str, Claim] = field(default_factory=dict)
-    """By instance that promises nothing: what its answers enclose so far."""
-
-    @property
-    def subject(self) -> str:
-        """Who was put to the test."""
-        return str(self.facts.get("subject", "leaderd"))
-
-
-def read(folder: Path) -> Run:
-    """The run of a folder. Raises `OSError` and `ValueError` for a folder that holds none."""
-    every = iter(lines(folder))
-    first = next(every, None)
-    if first is None or first["kind"] != "run":
-        raise ValueError(f"{folder} holds no run: its history does not begin with the line `run`")
-    run = Run(first)
-    for line in every:
-        _take(run, line)
-    return run
-
-
-def _take(run: Run, line: Line) -> None:
-    at_s = line["at_ns"] / 1e9
-    match line["kind"]:
-        case "poll" if run.subject != "leaderd":
-            _take_unpromised(run, line)
-        case "poll" if "got_ns" in line:
-            run.answers.append(_answer(line))
-            if not line["leader"]:
-                return
-            claim = Claim("jobs", line["instance"], line["token"], line["got_ns"] / 1e9, line["until_ns"] / 1e9)
-            # An answer whose promise had lapsed before it arrived still was a yes at some instant after the question.
-            run.claims.append(claim if claim.end_s >= claim.start_s else claim._replace(start_s=claim.end_s))
-        case "write":
-            write = Write(at_s, "jobs", line["app"], line["token"], line["accepted"])
-            (run.writes if line["resource"] == "fenced" else run.unfenced).append(write)
-        case "promise" if line["election"] == "jobs":
-            run.promises.append(Claim("jobs", line["instance"], line["token"], at_s, line["until_ns"] / 1e9))
-        case "fault":
-            run.faults.append(line)
-            run.changes.append(at_s)
-        case "heal":
-            run.changes.append(at_s)
-        case "bites":
-            run.bitten.add(line["name"])
-        case "missed":
-            run.missed.append(line)
-        case "error":
-            run.errors.append(line)
-        case "sessions":
-            run.sessions = line
-        case "step" if line["text"] == "the run begins":
-            run.began_s = at_s
-        case "step" if line["text"] == "everything is healed":
-            run.healed_s = at_s
-        case "end":
-            run.ended = True
-        case _:
-            pass
-
-
-def _answer(line: Line) -> Answer:
-    token, until_ns = line.get("token"), line.get("until_ns")
-    until_s = None if until_ns is None else until_ns / 1e9
-    state = str(line.get("state") or "")
-    return Answer(line["instance"], line["at_ns"] / 1e9, line["got_ns"] / 1e9, bool(line["leader"]), state, token, until_s)
-
-
-def _take_unpromised(run: Run, line: Line) -> None:
-    """Between two yeses of one process it surely claimed all the time: from the receipt of one to the asking of the other."""
-    name, asked_s = line["instance"], line["at_ns"] / 1e9
-    before = run.last_yes.pop(name, None)
-    if not line.get("leader"):
-        return
-    got_s = line["got_ns"] / 1e9
-    if before is not None and before.token == line["token"] and asked_s > before.start_s:
-        run.claims.append(before._replace(end_s=asked_s))
-        run.last_yes[name] = before._replace(start_s=min(before.end_s, asked_s), end_s=got_s)
-    else:
-        run.last_yes[name] = Claim("jobs", name, line["token"], got_s, got_s)
-
-
 def judge(run: Run, scenario: Scenario) -> list[Check]:
     """Every check of a run; of a peer, those that do not ask for tokens or promises."""
     if run.subject != "leaderd":
         return [_together(run), _peer_failover(run), _shown(run)]
     return [
         *_exclusive(run, scenario),
-        _broken("tokens-increase", token_faults(run.claims), f"tokens {', '.join(str(t) for t in _tokens(run)) or 'none'}"),
+        _increase(run, scenario),
         _broken("no-stale-write", stale_writes(run.writes), f"{len(run.writes)} fenced writes in order of their tokens"),
         _honest(run, scenario),
+        *_cut_off(run, scenario),
+        *_noticed(run),
         *_moves(run, scenario),
         _failover(run, scenario),
         _recovers(run, scenario),
         *_control(run, scenario),
         *_writes(run, scenario),
         *_orphans(run),
+        *_ends(run),
         _logs(run),
         _shown(run),
     ]
@@ -169,6 +69,52 @@ def _exclusive(run: Run, scenario: Scenario) -> list[Check]:
         return [Check("control", UNKNOWN, "no two led at once, so the run has not shown that the bound is needed")]
     fine = f"{len(run.claims)} promises, none of two holders share an instant{_gap(run)}"
     return [_broken("no-overlap", found, fine), *_promised(run)]
+
+
+def _increase(run: Run, scenario: Scenario) -> Check:
+    # Where two are meant to lead at once, the older term goes on beside the newer one.
+    again = [] if scenario.expect.overlap else dead_terms(without([*run.claims, *run.promises], _by_hand(run)))
+    found = [*token_faults([*run.claims, *run.promises]), *again]
+    return _broken("tokens-increase", found, f"tokens {', '.join(str(t) for t in _tokens(run)) or 'none'}")
+
+
+def _cut_off(run: Run, scenario: Scenario) -> list[Check]:
+    """Where somebody was cut off for longer than a lease lasts."""
+    severed = []
+    for fault in run.faults:
+        at_s = fault["at_ns"] / 1e9
+        until_s = run.healing(fault["name"], at_s).start_s
+        severed += [Severed(each, at_s, until_s, str(fault["text"])) for each in fault.get("severs", ())]
+    if not severed:
+        return []
+    lease_s = float(run.facts.get("lease_s") or run.facts["ttl_s"]) / min(scenario.expect.clock_rate, 1.0)
+    found = outlived([*run.claims, *run.promises], severed, lease_s, instance)
+    fine = f"nobody claims anything beyond {lease_s:.2f} s after the store was out of reach"
+    return [_broken("cut-off-stops", found, fine)]
+
+
+def _noticed(run: Run) -> list[Check]:
+    """Where an operator took a term away, whether or not anybody led after it."""
+    taken = []
+    for fault in run.faults:
+        if not fault.get("breaks_promises"):
+            continue
+        at_s, from_s = fault["at_ns"] / 1e9, begun_s(fault)
+        held = [claim for claim in run.claims if instance(claim.holder) == fault["led"] and claim.start_s <= from_s]
+        if held:
+            last = max(held, key=lambda claim: claim.start_s)
+            taken.append(Taken(last.holder, last.token, at_s + NOTICE_S, str(fault["text"])))
+    if not taken:
+        return []
+    return [_broken("noticed", unnoticed(run.answers, run.promises, taken), f"a no within {NOTICE_S:g} s")]
+
+
+def _ends(run: Run) -> list[Check]:
+    """Where the ends of processes were written down."""
+    if not run.ends:
+        return []
+    fine = f"{len(run.ends)} processes ended, each when and as it was told to"
+    return [_broken("never-crashes", crashes(run.ends, run.spoke), fine)]
 
 
 def _honest(run: Run, scenario: Scenario) -> Check:
@@ -209,8 +155,8 @@ def _by_hand(run: Run) -> list[Claim]:
     for fault in run.faults:
         if fault.get("breaks_promises"):
             at_s = fault["at_ns"] / 1e9
-            held = {claim.token for claim in run.claims if claim.holder == fault["led"] and claim.start_s <= at_s}
-            taken += [Claim("jobs", fault["led"], token, at_s - NOTICE_S, at_s + NOTICE_S) for token in held]
+            held = {claim[1:3] for claim in run.claims if instance(claim.holder) == fault["led"] and claim.start_s <= at_s}
+            taken += [Claim("jobs", *whose, at_s - NOTICE_S, at_s + NOTICE_S) for whose in held]
     return taken
 
 
@@ -231,8 +177,8 @@ def failover_s(run: Run) -> float | None:
     if not run.faults:
         return None
     fault_s = run.faults[0]["at_ns"] / 1e9
-    before = {claim.holder for claim in run.claims if claim.start_s < fault_s}
-    return min((claim.start_s - fault_s for claim in run.claims if claim.holder not in before), default=None)
+    before = {instance(claim.holder) for claim in run.claims if claim.start_s < fault_s}
+    return min((claim.start_s - fault_s for claim in run.claims if instance(claim.holder) not in before), default=None)
 
 
 def figures(run: Run) -> dict[str, float | int | bool | None]:
@@ -256,6 +202,8 @@ def _together(run: Run) -> Check:
 
 
 def _peer_failover(run: Run) -> Check:
+    if run.missed:
+        return Check("failover-within", FAIL, "; ".join(str(line["text"]) for line in run.missed))
     took_s = failover_s(run)
     if took_s is None:
         return Check("failover-within", FAIL, "nobody took over")
@@ -361,4 +309,8 @@ def _shown(run: Run) -> Check:
         return Check("faults-bite", UNKNOWN, "nobody ever led: nothing was tested")
     if not run.ended:
         return Check("faults-bite", UNKNOWN, "the history stops in the middle of the run")
+    if run.facts.get("heals_probed"):
+        lasting = [str(line["text"]) for line in run.heals if line["name"] not in run.gone]
+        if lasting:
+            return Check("faults-bite", UNKNOWN, f"not shown to be over when it was healed: {'; '.join(lasting)}")
     return Check("faults-bite", PASS, f"{len(run.faults)} faults, each verified")

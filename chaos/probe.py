@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from chaos.history import Recorder, now_ns
+from chaos.workload import life
 
 EVERY_S = 0.01
 _TIMEOUT_S = 0.5
@@ -24,11 +25,14 @@ class _Unix(http.client.HTTPConnection):
     def __init__(self, path: Path) -> None:
         super().__init__("localhost", timeout=_TIMEOUT_S)
         self._path = path
+        self.life: str | None = None
+        """Of whoever answers."""
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(_TIMEOUT_S)
         self.sock.connect(str(self._path))
+        self.life = life.behind(self.sock)
 
 
 class Probe:
@@ -98,6 +102,8 @@ class Probe:
             self.heard_ns = got_ns = now_ns()
             self.state = answer.get("state")
             facts = {"instance": self.instance, "got_ns": got_ns, "leader": reply.status == 200}
+            if connection.life is not None and not self._elsewhere:
+                facts["life"] = connection.life
             if reply.status == 200:
                 # Who promises nothing has claimed the instant of its answer only; we take it for leading until the next one.
                 until_ns = answer.get("valid_until_boottime_ns", asked_ns)

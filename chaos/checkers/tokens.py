@@ -1,4 +1,7 @@
-"""Fencing tokens only rise: by order of first claims, each term's token is above every earlier one's, and is one holder's alone."""
+"""Fencing tokens only rise: by order of first claims, each term's token is above every earlier one's, and is one holder's alone.
+
+A term that is over stays over, however many have led since.
+"""
 
 from __future__ import annotations
 
@@ -39,4 +42,23 @@ def token_faults(claims: Iterable[Claim], restores: Restores | None = None) -> l
             found.append(Finding("token", claim.start_s, text))
         if top is None or claim.token > top.token or forgiven:
             highest[claim.election] = claim
+    return found
+
+
+def dead_terms(claims: Iterable[Claim]) -> list[Finding]:
+    """Every term that is claimed again after one with a higher token had begun: it was over by then, and stays over."""
+    found: list[Finding] = []
+    highest: dict[str, Claim] = {}
+    told: set[tuple[str, int, int]] = set()
+    for claim in sorted(claims, key=lambda each: (each.start_s, each.token)):
+        top = highest.get(claim.election)
+        if top is None or claim.token > top.token:
+            highest[claim.election] = claim
+        elif claim.token < top.token and (claim.holder, claim.token, top.token) not in told:
+            told.add((claim.holder, claim.token, top.token))
+            text = (
+                f"{claim.election}: {claim.holder} claims at {claim.start_s:.4f} with token {claim.token}, although {top.holder} "
+                f"led from {top.start_s:.4f} with {top.token}"
+            )
+            found.append(Finding("token", claim.start_s, text))
     return found

@@ -1,6 +1,7 @@
 """`journaled.py JOURNAL ARGUMENTS...`: the leaderd command as it is, with every promise written down before it is given.
 
-Each yes goes through `Board._judge`, whatever surface asked. A line has when it was given, in which term, and until when it holds.
+Each yes goes through `Board._judge`, whatever surface asked. A line has when it was given, by which
+life of the daemon, in which term, and until when it holds.
 It is in the kernel's hands before the answer leaves, so a killed daemon has promised nothing that is not written down.
 """
 
@@ -12,7 +13,7 @@ import os
 import sys
 from pathlib import Path
 
-from chaos.workload import clocks
+from chaos.workload import clocks, life
 from chaos.workload.clocks import SkewFile
 from leaderd import __main__ as leaderd
 from leaderd.board import Answer, Board, Enter
@@ -25,7 +26,7 @@ CLOCK_ENV = "LEADERD_CHAOS_CLOCK"
 def keep(path: str, skew: SkewFile | None = None) -> None:
     """From now on all boards of this process write their promises there; by `skew` they are told in the machine's own time."""
     file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    judge = Board._judge
+    judge, ours = Board._judge, life.of("self")
 
     def judged(
         self: Board, name: str, instant: Instant, enter: Enter, promise_s: float | None, min_valid_s: float, token: int | None
@@ -34,7 +35,7 @@ def keep(path: str, skew: SkewFile | None = None) -> None:
         if answer.leader and answer.promised_until_s is not None:
             instants = (answer.promised_until_s, answer.now_s)
             until_ns, at_ns = (math.floor((at_s if skew is None else skew.get().true(at_s)) * 1e9) for at_s in instants)
-            line = {"at_ns": at_ns, "election": name, "token": answer.token, "until_ns": until_ns}
+            line = {"at_ns": at_ns, "life": ours, "election": name, "token": answer.token, "until_ns": until_ns}
             os.write(file, json.dumps(line, separators=(",", ":")).encode() + b"\n")
         return answer
 

@@ -30,6 +30,11 @@ def yes(instance, token, at_s, until_s):
     }
 
 
+def of(life, line):
+    """The same, of one life of its instance."""
+    return {**line, "life": life}
+
+
 def write(resource, token, at_s, accepted=True):
     facts = {"resource": resource, "accepted": accepted, "app": "c1", "token": token, "slot": 1}
     return {"kind": "write", "at_ns": int(at_s * S), **facts}
@@ -94,6 +99,7 @@ def without(kind, **also):
         ([GOOD[0], yes("c1", 5, 1.0, 5.1), *GOOD[2:]], None, "no-overlap", "FAIL"),  # a promise that reaches into the next term
         ([*GOOD[:-1], yes("c3", 7, 7.0, 7.3), GOOD[-1]], None, "tokens-increase", "FAIL"),
         ([*GOOD[:-1], yes("c3", 9, 7.0, 7.3), GOOD[-1]], None, "tokens-increase", "FAIL"),  # another's token
+        ([*GOOD[:-1], yes("c1", 5, 7.6, 7.9), GOOD[-1]], None, "tokens-increase", "FAIL"),  # a dead term, once the next has lapsed
         ([*GOOD[:-1], write("fenced", 5, 7.0), GOOD[-1]], None, "no-stale-write", "FAIL"),
         (GOOD, Expect(moves=0), "no-needless-move", "FAIL"),
         (GOOD, Expect(moves=(2, 3)), "no-needless-move", "FAIL"),
@@ -118,6 +124,30 @@ def test_what_is_wrong_is_found(tmp_path, lines, expect, name, verdict):
     checks, worst = judged(tmp_path, lines, expect)
     assert checks[name].verdict == verdict, checks
     assert worst != judge.PASS
+
+
+def lived(*c2):
+    """GOOD with lives told apart; then what c2 says at 7 s."""
+    lives = {"c1": "100", "c2": "200"}
+    lines = [of(lives[line["instance"]], line) if line["kind"] == "poll" else line for line in GOOD[:-1]]
+    return [*lines, *c2, GOOD[-1]]
+
+
+@pytest.mark.parametrize(
+    ("line", "verdict"),
+    [
+        (of("200", yes("c2", 9, 7.0, 7.3)), "PASS"),
+        (of("201", yes("c2", 11, 7.0, 7.3)), "PASS"),  # started again, and a new term
+        (of("201", yes("c2", 9, 7.0, 7.3)), "FAIL"),  # started again, and on with the old one
+        (yes("c2", 9, 7.0, 7.3), "PASS"),  # of which life cannot be told: of none of them then
+    ],
+)
+def test_a_term_is_of_one_life(tmp_path, line, verdict):
+    assert judged(tmp_path, lived(line))[0]["tokens-increase"].verdict == verdict
+
+
+def test_two_lives_of_one_instance_are_two_leaders(tmp_path):
+    assert judged(tmp_path, lived(of("200", yes("c2", 9, 7.0, 7.3)), of("201", yes("c2", 11, 7.2, 7.5))))[1] == judge.FAIL
 
 
 def test_the_control_with_its_anomaly(tmp_path):

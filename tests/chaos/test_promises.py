@@ -1,12 +1,13 @@
 """The daemons' journals against the answers: what neither may hide, and that a journal is written before an answer is given."""
 
 import json
+import os
 
 import pytest
 
 from chaos import judge
 from chaos.checkers import Answer, Claim, unkept
-from chaos.workload import journaled
+from chaos.workload import journaled, life
 from leaderd.board import Board
 from tests.chaos.test_judge import GOOD, S, judged, run_line
 
@@ -83,7 +84,7 @@ def test_a_promise_is_written_down_before_it_is_given(tmp_path, monkeypatch):
     for _ in range(2):
         board._judge("jobs", None, None, None, 0.0, None)
     (line,) = (json.loads(text) for text in path.read_text().splitlines())
-    assert line == {"at_ns": 2 * S, "election": "jobs", "token": 7, "until_ns": 2_500_000_000}
+    assert line == {"at_ns": 2 * S, "life": life.of(os.getpid()), "election": "jobs", "token": 7, "until_ns": 2_500_000_000}
 
 
 class FakeAnswer:
