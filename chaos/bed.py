@@ -1,8 +1,9 @@
 """Everything a run consists of: store nodes, pods, links, the recorder; and who plays which part at this moment.
 
 Roles are looked up when a step is carried out: `leader`, `followers`, `candidates` among the pods; `store-leader`,
-`store-followers`, `stores`, `minority`, `majority`, `leader-node` (the store node that the leading pod is attached to) and
-`other-nodes` (all but that) and `connected-node` (the one the leading daemon has its connection to) among the store's hosts.
+`store-followers`, `stores`, `majority` (with the store's leader) and `minority`, `leader-node` (the store node that the leading pod
+is attached to) and `other-nodes` (all but that), `connected-node` (the one the leading daemon has its connection to) and
+`unconnected-nodes` among the store's hosts.
 """
 
 from __future__ import annotations
@@ -53,6 +54,21 @@ class Bed:
     attached: dict[str, str] = field(default_factory=dict)
     names: NameServer | None = None
     """Whom the pods ask for the store nodes, where they know names and no addresses."""
+
+    @property
+    def reach(self) -> dict[str, list[str]]:
+        """By pod host, the store hosts that it knows."""
+        return {pod.host: [self.attached[pod.name]] if pod.name in self.attached else self.store_hosts for pod in self.pods}
+
+    def listens(self, host: str) -> bool:
+        """Whether a store host runs, and takes a connection of ours, which crosses no link that is broken between others."""
+        node = self.node(host)
+        address, _, port = self.cluster.endpoints[node].rpartition(":")
+        try:
+            socket.create_connection((address, int(port)), 1.0).close()
+        except OSError:
+            return False
+        return self.cluster.pids[node] is not None
 
     @property
     def store_hosts(self) -> list[str]:
@@ -110,8 +126,9 @@ class Bed:
             "leader-node": lambda: [self._leader_node()],
             "other-nodes": lambda: [host for host in self.store_hosts if host != self._leader_node()],
             "connected-node": lambda: [self._connected_node()],
-            "minority": lambda: self.store_hosts[: (self.cluster.nodes - 1) // 2],
-            "majority": lambda: self.store_hosts[(self.cluster.nodes - 1) // 2 :],
+            "unconnected-nodes": lambda: [host for host in self.store_hosts if host != self._connected_node()],
+            "minority": self._minority,
+            "majority": lambda: [host for host in self.store_hosts if host not in self._minority()],
         }
 
     def _leading(self) -> Pod:
@@ -122,6 +139,11 @@ class Bed:
 
     def _store_leader(self) -> str:
         return self.store_hosts[self.cluster.leader_index()]
+
+    def _minority(self) -> list[str]:
+        """As many followers as the store can do without: its leader is in the majority."""
+        followers = [host for host in self.store_hosts if host != self._store_leader()]
+        return followers[: (self.cluster.nodes - 1) // 2]
 
     def _connected_node(self) -> str:
         """By the kernel's table of connections in the leading daemon's network namespace."""

@@ -54,6 +54,7 @@ class Engine:
         self._bed = Bed(store, cluster, links, self._recorder, self._ttl_s, operator_for(cluster, PREFIX, ELECTION))
         self._in_force: dict[str, Injection] = {}
         self._led_before: str | None = None
+        self._healed_ns: int | None = None
         self._done = False
 
     def run(self) -> None:
@@ -68,6 +69,7 @@ class Engine:
                     self._start_pods()
                     for step in (*self._scenario.method, *self._scenario.rollback):
                         self._carry_out(step)
+                    self._healed_ns = None
                     self._heal("")
                     self._recover()
                     self._done = True
@@ -164,6 +166,7 @@ class Engine:
         leader = self._bed.leader()
         if leader is not None:
             self._led_before = leader.name
+        from_ns = history.now_ns()
         injection = step.fault.inject(self._bed)
         self._in_force[step.name] = injection
         facts: dict[str, object] = {
@@ -171,6 +174,8 @@ class Engine:
             "text": injection.text,
             "targets": injection.targets,
             "led": self._led_before,
+            "from_ns": from_ns,
+            "severs": injection.severs,
         }
         if injection.breaks_promises:
             facts["breaks_promises"] = True
@@ -180,12 +185,20 @@ class Engine:
         self._say(f"{injection.text}; verified: {seen}")
 
     def _heal(self, name: str) -> None:
+        """Heal, and then see that it is over: one fault may stand in the way of another's probe."""
+        healed = {}
         for each in [name] if name else list(self._in_force):
             injection = self._in_force.pop(each, None)
             if injection is not None:
+                from_ns = history.now_ns()
                 injection.heal()
-                self._recorder.note("heal", name=each, text=injection.text)
-                self._say(f"healed: {injection.text}")
+                self._healed_ns = history.now_ns()
+                self._recorder.note("heal", self._healed_ns, name=each, text=injection.text, from_ns=from_ns)
+                healed[each] = injection
+        for each, injection in healed.items():
+            seen = injection.gone()
+            self._recorder.note("gone", name=each, seen=seen)
+            self._say(f"healed: {injection.text}; verified: {seen}")
 
     def _hold(self, span_s: float, *, nobody: bool = False) -> None:
         self._say(f"{span_s:g} s under observation")
@@ -215,7 +228,8 @@ class Engine:
             self._say("nobody leads")
 
     def _recover(self) -> None:
-        self._recorder.note("step", text="everything is healed")
+        # What has to be there soon after that counts from then, however long the probes took.
+        self._recorder.note("step", self._healed_ns, text="everything is healed")
         self._await_leader(self._seconds(self._scenario.expect.recovers_within), other=False)
         self._hold(1.0)
         if not self._peer:
@@ -246,7 +260,17 @@ class Engine:
 
 def disturbs_store(scenario: Scenario) -> bool:
     """Whether a fault touches the store nodes themselves, so that they may have to choose a new leader of their own."""
-    roles = {"store-leader", "store-followers", "stores", "leader-node", "other-nodes", "minority", "majority", "connected-node"}
+    roles = {
+        "store-leader",
+        "store-followers",
+        "stores",
+        "leader-node",
+        "other-nodes",
+        "minority",
+        "majority",
+        "connected-node",
+        "unconnected-nodes",
+    }
     roles |= {f"s{number}" for number in range(1, scenario.topology.store_nodes + 1)}
     for step in scenario.method:
         if isinstance(step, Inject):
@@ -274,6 +298,8 @@ def facts(scenario: Scenario, name: str, store: str, substrate: str, peer: str =
         "substrate": substrate,
         "ttl_s": ttl_s,
         "bound_s": bound_s,
+        "lease_s": stores.lease_s(store, ttl_s),
+        "heals_probed": True,
         "subject": peer or "leaderd",
         "seed": seed,
         "journals": not peer,

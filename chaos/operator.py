@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Literal, Protocol, TypeVar
 
 from kazoo.client import KazooClient
-from kazoo.exceptions import NoNodeError
+from kazoo.exceptions import NoNodeError, NotEmptyError
 
 from testbed.cluster import Cluster
 from testbed.consul import ConsulCluster
@@ -19,6 +20,7 @@ from testbed.zookeeper import ZooKeeperCluster, session_password
 _FOREIGN = "written by hand"
 _LITTER = "litter"
 _CATCHING_UP = 20_000
+_AGAIN = 5
 T = TypeVar("T")
 Where = Literal["first", "beside"]
 
@@ -29,6 +31,17 @@ class Operator(Protocol):
     def leading(self) -> str | None:
         """Something that identifies the entry that leads now; None if there is none."""
 
+    overwriting_robs: bool
+    """Whether whoever stands there loses the entry when something is written over it."""
+    most_bytes: int
+    """The longest value that the store takes."""
+
+    def entry(self) -> str | None:
+        """All of the entry that leads now, its value and its version included; None if there is none."""
+
+    def standing(self) -> list[str]:
+        """The instances that have an entry under a session, by what their entries say."""
+
     def foreign(self) -> bool:
         """Whether what we wrote by hand still stands first."""
 
@@ -37,6 +50,9 @@ class Operator(Protocol):
 
     def delete(self) -> None:
         """Delete the entry that leads."""
+
+    def delete_all(self) -> None:
+        """Delete all that there is under the path of the daemons, whoever stands there."""
 
     def overwrite(self) -> None:
         """Write something else in its place, under no session."""
@@ -79,6 +95,9 @@ def operator_for(cluster: Cluster, prefix: str, election: str) -> Operator:
 
 
 class _Etcd:
+    overwriting_robs = True  # the key loses its lease
+    most_bytes = 1 << 20  # a request may have half as much again
+
     def __init__(self, cluster: EtcdCluster, place: str) -> None:
         self._cluster, self._place = cluster, place
         # Whatever lies under the place stands in the queue, so what is beside it has another name.
@@ -91,6 +110,16 @@ class _Etcd:
     def leading(self) -> str | None:
         found = self._key()
         return f"{found[0]} of revision {found[1]}" if found is not None else None
+
+    def entry(self) -> str | None:
+        keys = sorted(self._cluster.get(self._place, prefix=True), key=lambda key: key.create_revision)
+        if not keys:
+            return None
+        first = keys[0]
+        return f"{first.key} of revision {first.create_revision}, {first.mod_revision}, lease {first.lease:x}"
+
+    def standing(self) -> list[str]:
+        return [key.value for key in self._cluster.get(self._place, prefix=True) if key.lease]
 
     def foreign(self) -> bool:
         found = self._key()
@@ -107,6 +136,9 @@ class _Etcd:
 
     def delete(self) -> None:
         self._cluster.delete(self._now()[0])
+
+    def delete_all(self) -> None:
+        self._cluster.delete(self._place.partition("/")[0] + "/", prefix=True)
 
     def overwrite(self) -> None:
         self._cluster.put(self._now()[0], _FOREIGN)
@@ -129,6 +161,9 @@ class _Etcd:
 
 
 class _Consul:
+    overwriting_robs = True  # its flags are gone, and without them it is nobody's lock
+    most_bytes = 512 << 10
+
     def __init__(self, cluster: ConsulCluster, key: str) -> None:
         self._cluster, self._key = cluster, key
         self._litters = {"first": key, "beside": f"{key.rpartition('/')[0]}/{_LITTER}"}
@@ -136,6 +171,14 @@ class _Consul:
     def leading(self) -> str | None:
         found = self._cluster.kv_get(self._key)
         return f"{found['Session']}" if found is not None and found.get("Session") else None
+
+    def entry(self) -> str | None:
+        found = self._cluster.kv_get(self._key)
+        return None if found is None else f"session {found.get('Session') or 'none'}, index {found['ModifyIndex']}"
+
+    def standing(self) -> list[str]:
+        found = self._cluster.kv_get(self._key)
+        return [found["Value"]] if found is not None and found.get("Session") else []
 
     def foreign(self) -> bool:
         found = self._cluster.kv_get(self._key)
@@ -149,6 +192,9 @@ class _Consul:
 
     def delete(self) -> None:
         self._cluster.kv_delete(self._key)
+
+    def delete_all(self) -> None:
+        self._cluster.kv_delete(self._key.partition("/")[0] + "/", prefix=True)
 
     def overwrite(self) -> None:
         # A plain write leaves the session on the key, and the flags at 0.
@@ -178,12 +224,38 @@ class _Consul:
 
 
 class _ZooKeeper:
+    overwriting_robs = False  # a node's owner cannot be changed
+    most_bytes = (1 << 20) - 1000  # of a packet of 1 MiB, with its path
+
     def __init__(self, cluster: ZooKeeperCluster, place: str) -> None:
         self._cluster, self._place = cluster, place
 
     def leading(self) -> str | None:
         found = self._with(self._first)
         return f"{found[0]} of session {found[1]:x}" if found is not None else None
+
+    def entry(self) -> str | None:
+        def look(client: KazooClient) -> str | None:
+            found = self._first(client)
+            if found is None:
+                return None
+            try:
+                value, stat = client.get(found[0])
+            except NoNodeError:
+                return None
+            return f"{found[0]} of session {found[1]:x}, version {stat.version}, {value!r:.40}"
+
+        return self._with(look)
+
+    def standing(self) -> list[str]:
+        def look(client: KazooClient) -> list[str]:
+            values = []
+            for name in client.get_children(self._place) if client.exists(self._place) else ():
+                with suppress(NoNodeError):
+                    values.append(client.get(f"{self._place}/{name}")[0].decode(errors="replace"))
+            return values
+
+        return self._with(look)
 
     def foreign(self) -> bool:
         return False  # the owner of a node cannot be changed
@@ -197,6 +269,15 @@ class _ZooKeeper:
 
     def delete(self) -> None:
         self._with(lambda client: client.delete(self._now(client)[0]))
+
+    def delete_all(self) -> None:
+        def delete(client: KazooClient) -> None:
+            for _ in range(_AGAIN):  # whoever is awake makes it anew meanwhile
+                with suppress(NotEmptyError):
+                    client.delete("/" + self._place.split("/")[1], recursive=True)
+                    return
+
+        self._with(delete)
 
     def overwrite(self) -> None:
         self._with(lambda client: client.set(self._now(client)[0], _FOREIGN.encode()))

@@ -10,12 +10,14 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from signal import Signals
 
 from chaos.history import Recorder
 from chaos.probe import EVERY_S, Probe
 from chaos.proxy.control import ProxyProcess
 from chaos.subjects import PEERS
 from chaos.topology import Topology
+from chaos.workload import life
 from chaos.workload.clocks import SkewFile
 from chaos.workload.journaled import CLOCK_ENV
 from testbed.process import Process, StartError, wait_until
@@ -23,6 +25,8 @@ from testbed.process import Process, StartError, wait_until
 APP = Path(__file__).with_name("workload") / "app.py"
 JOURNAL = "promises.ndjson"
 _OTHER_CLOCK = ("unshare", "--time", "--monotonic", "3600", "--boottime", "3600")
+_GOES_S = 10.0
+"""So long a daemon that is asked to go may take at the end of a run, on a busy machine."""
 PREFIX = "chaos"
 """The path of the daemons in the store."""
 
@@ -71,6 +75,10 @@ class Pod:
     daemon: Process = field(init=False)
     app: Process = field(init=False)
     probe: Probe = field(init=False)
+    _life: str | None = field(init=False, default=None)
+    """Of the daemon that was started last, until its end is written down."""
+    _asked: list[str] = field(init=False, default_factory=list)
+    """What it has been sent."""
 
     def __post_init__(self) -> None:
         """Write its configuration; nothing runs yet."""
@@ -128,10 +136,17 @@ class Pod:
             ours, theirs = "/proc/self/ns/time", f"/proc/{pid}/ns/time"
             wait_until(lambda: os.readlink(theirs) != os.readlink(ours), 5.0, f"the app {self.name} has another clock")
 
+    def launch(self) -> None:
+        """Start the daemon's process, and do not wait for more."""
+        self.note_exit()
+        self.daemon.start()
+        self._asked = []
+        self._life = life.of(self.daemon.popen.pid) if self.daemon.popen is not None else None
+        self.recorder.note("process", pod=self.name, what="started", life=self._life)
+
     def start_daemon(self) -> None:
         """The daemon alone, as a supervisor restarts it."""
-        self.daemon.start()
-        self.recorder.note("process", pod=self.name, what="started")
+        self.launch()
         if self.plan.peer:
             return  # some answer only once they lead
         wait_until(lambda: self.socket.exists() or not self.daemon.running, 20.0, f"{self.name} listens")
@@ -142,16 +157,42 @@ class Pod:
         """Send a signal to the daemon; to a peer with all it runs, as systemd stops a unit."""
         pid = self.daemon.pid
         if pid is not None:
+            self.expect(number)
             (os.killpg if self.plan.peer else os.kill)(pid, number)
             self.recorder.note("process", pod=self.name, what=number.name)
+
+    def kill(self) -> None:
+        """End the daemon at once."""
+        if self.daemon.running:
+            self.expect(signal.SIGKILL)
+        self.daemon.kill()
+        self.recorder.note("process", pod=self.name, what="killed")
+        self.note_exit()
+
+    def expect(self, number: Signals) -> None:
+        """Somebody sends the daemon this, so that its end is no crash."""
+        self._asked.append(number.name)
+
+    def note_exit(self) -> None:
+        """Write down how the daemon ended, if it has, and that was not written down before."""
+        popen = self.daemon.popen
+        if popen is None or self._life is None or self.daemon.running:
+            return
+        self.daemon.kill()  # reaps what has ended
+        self.recorder.note("exit", pod=self.name, life=self._life, code=popen.returncode, asked=self._asked)
+        self._life = None
 
     def stop(self) -> None:
         """All of it, whatever state it is in."""
         self.probe.stop()
-        for process in (self.app, self.daemon):
+        self.note_exit()  # whoever has ended by now has not been asked to
+        for process, grace_s in ((self.app, 3.0), (self.daemon, _GOES_S)):
             if process.running:
                 process.thaw()
-            process.stop(3.0)
+                if process is self.daemon:
+                    self.expect(signal.SIGTERM)
+            process.stop(grace_s)
+        self.note_exit()
         if self.proxy is not None:
             self.proxy.stop()
         for text in _errors(self.daemon.log):

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from chaos.substrates import Links
 from leaderd.config.durations import parse_duration
+from leaderd.config.relations import make_timing
+from leaderd.election.timing import RULES, Timing
 from testbed import ConsulCluster, EtcdCluster, ZooKeeperCluster
 from testbed.cluster import Cluster, Wrap
 
@@ -39,6 +41,11 @@ def make(kind: str, nodes: int, links: Links, workdir: Path | None = None) -> Cl
 def ttl_s(kind: str, wanted: str) -> float:
     """The ttl of a run: what the scenario wants, but not below what the store does reliably."""
     return max(parse_duration(wanted), MIN_TTL_S[kind])
+
+
+def lease_s(kind: str, ttl_s: float) -> float:
+    """For how long whoever leads may lead on after the last renewal that was confirmed, counted from its sending."""
+    return make_timing(ttl_s, None, None, None, Timing()).valid_for_s(RULES[kind], ttl_s)
 
 
 def bound_s(kind: str, ttl_s: float, store_disturbed: bool) -> float:

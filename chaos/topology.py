@@ -6,6 +6,9 @@ from typing import Annotated, Literal
 
 import msgspec
 
+CONNECTED = frozenset({"connected-node", "unconnected-nodes"})
+"""Roles that ask the kernel whom the leading daemon is connected to."""
+
 
 class Topology(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """How many of what. `attach`: each pod knows `all` store nodes, or only `one` of them; then `first` says which the first pod,
@@ -18,7 +21,7 @@ class Topology(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     """
 
     store_nodes: Literal[1, 3, 5] = 3
-    candidates: Annotated[int, msgspec.Meta(ge=1, le=50)] = 3
+    candidates: Annotated[int, msgspec.Meta(ge=1, le=100)] = 3
     ttl: Annotated[str, msgspec.Meta(pattern=r"^[0-9]+(\.[0-9]+)?(ms|s|m)$")] = "3s"
     attach: Literal["all", "one"] = "all"
     first: Literal["any", "store-leader", "store-follower"] = "any"

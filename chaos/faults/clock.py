@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from chaos.bed import Bed
-from chaos.faults.base import Injection, NotBiting
+from chaos.faults.base import Injection, NotBiting, probed
 from chaos.pods import Pod
 from chaos.substrates import CannotInject
 from chaos.workload.clocks import Skew, SkewFile, boot_s
@@ -47,7 +47,13 @@ class Clock(msgspec.Struct, frozen=True, tag="clock", tag_field="fault", forbid_
                 skew.change(rate=1.0, wall_s=0.0)
 
         hosts = tuple(pod.host for pod in pods)
-        return Injection(f"clock of {' '.join(hosts)} {self._words()}", hosts, lambda: self._bites(pods, skews), heal)
+        gone = probed(
+            lambda: all(skew.seen and (skew.get().rate, skew.get().wall_s) == (1.0, 0.0) for skew in skews),
+            5.0,
+            "the clocks were read, and are right",
+            f"{' '.join(hosts)} has not read the right clock",
+        )
+        return Injection(f"clock of {' '.join(hosts)} {self._words()}", hosts, lambda: self._bites(pods, skews), heal, gone)
 
     def _bites(self, pods: list[Pod], skews: list[SkewFile]) -> str:
         """A daemon reads its clock for each answer, and leaves a mark when it has read a changed one."""

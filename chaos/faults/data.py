@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from chaos.bed import Bed
-from chaos.faults.base import Injection, NotBiting
+from chaos.faults.base import Injection, NotBiting, NotHealed, over_at_once
 from testbed.cluster import Cluster
 from testbed.process import WaitTimeout
 
@@ -38,7 +38,7 @@ class Backup(msgspec.Struct, frozen=True, tag="backup", tag_field="fault", forbi
                 raise NotBiting("the backup is empty")
             return f"{len(sizes)} copies, {sum(sizes) >> 20} MiB in all"
 
-        return Injection("a backup of the whole store taken", tuple(bed.store_hosts), bites, lambda: None)
+        return Injection("a backup of the whole store taken", tuple(bed.store_hosts), bites, lambda: None, over_at_once)
 
 
 class Restore(msgspec.Struct, frozen=True, tag="restore", tag_field="fault", forbid_unknown_fields=True):
@@ -78,8 +78,15 @@ class Restore(msgspec.Struct, frozen=True, tag="restore", tag_field="fault", for
             known = [pod.probe.latest[0] for pod in bed.pods if pod.probe.latest is not None]
             bed.operator.catch_up(max(known, default=0))
 
+        def gone() -> str:
+            if bed.cluster.pids.count(None):
+                raise NotHealed("not every store node runs")
+            known = [pod.probe.latest[0] for pod in bed.pods if pod.probe.latest is not None]
+            bed.operator.catch_up(max(known, default=0))  # one write more, and its number
+            return "the store takes writes, with numbers above every token that was answered"
+
         text = "the store comes back without any of its data" if self.wiped else "the store comes back with the data of the backup"
-        return Injection(text, tuple(bed.store_hosts), bites, heal)
+        return Injection(text, tuple(bed.store_hosts), bites, heal, gone)
 
 
 def _backup(cluster: Cluster, node: int) -> Path:

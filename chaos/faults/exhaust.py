@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from chaos.bed import Bed
-from chaos.faults.base import Injection, NotBiting
+from chaos.faults.base import Injection, NotBiting, probed
 from chaos.substrates import CannotInject
 from testbed.process import WaitTimeout, wait_until
 
@@ -50,7 +50,11 @@ class Exhaust(msgspec.Struct, frozen=True, tag="exhaust", tag_field="fault", for
             while idle:
                 idle.pop().close()
 
-        return Injection(f"daemon {host} has no descriptor left", (host,), bites, heal)
+        def free() -> bool:
+            return not pod.daemon.running or (resource.prlimit(pid, resource.RLIMIT_NOFILE) == before and _lowest_free(pid) < limit)
+
+        gone = probed(free, _PATIENCE_S, "descriptors are free again", f"{host} still has none")
+        return Injection(f"daemon {host} has no descriptor left", (host,), bites, heal, gone)
 
 
 def _client(path: Path) -> socket.socket | None:

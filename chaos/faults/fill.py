@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from chaos.bed import Bed
-from chaos.faults.base import Injection, NotBiting
+from chaos.faults.base import Injection, NotBiting, probed
 from chaos.substrates import CannotInject
 
 _BALLAST = "ballast"
@@ -43,7 +43,11 @@ class Fill(msgspec.Struct, frozen=True, tag="fill", tag_field="fault", forbid_un
                 if bed.cluster.pids[node] is None:
                     bed.cluster.restart(node, wait=False)
 
-        return Injection(f"the disk of store node {' '.join(hosts)} is full", tuple(hosts), bites, heal)
+        def free() -> bool:
+            return all(_takes(folder / "probe") for folder in folders)
+
+        gone = probed(free, 5.0, "the disks take more", f"a disk of {' '.join(hosts)} is still full")
+        return Injection(f"the disk of store node {' '.join(hosts)} is full", tuple(hosts), bites, heal, gone)
 
 
 def _fill(path: Path) -> None:

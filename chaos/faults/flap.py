@@ -9,6 +9,7 @@ import msgspec
 
 from chaos.bed import Bed
 from chaos.faults.base import Injection, NotBiting
+from chaos.faults.freeze import running
 from testbed.process import Process, WaitTimeout, wait_until
 
 _PATIENCE_S = 5.0
@@ -51,7 +52,7 @@ class Flap(msgspec.Struct, frozen=True, tag="flap", tag_field="fault", forbid_un
             _thaw(processes)
 
         text = f"daemon {' '.join(hosts)} stopped for {self.stop_ms} ms, let go for {self.run_ms} ms, again and again"
-        return Injection(text, tuple(hosts), bites, heal)
+        return Injection(text, tuple(hosts), bites, heal, lambda: running([each.pid for each in processes]))
 
 
 def _each_still(processes: list[Process]) -> list[Process]:

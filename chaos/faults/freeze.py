@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
 from chaos.bed import Bed
-from chaos.faults.base import Injection, NotBiting
+from chaos.faults.base import Injection, NotBiting, NotHealed
+from chaos.pods import Pod
+from chaos.severed import by_loss
 from testbed.process import Process, wait_until
 
 
 class Freeze(msgspec.Struct, frozen=True, tag="freeze", tag_field="fault", forbid_unknown_fields=True):
-    """`what` of the pods (or store nodes) in role `at`: the `daemon`, the `pod` (daemon and app), or a store `node`."""
+    """`what` of the pods (or store nodes) in role `at`: the `daemon`, the `pod` (daemon and app), or a store `node`.
+
+    The app of a pod that leads is stopped between a yes and its write, as in the worst of all pauses.
+    """
 
     at: str
     what: Literal["daemon", "pod", "node"] = "daemon"
@@ -29,15 +35,18 @@ class Freeze(msgspec.Struct, frozen=True, tag="freeze", tag_field="fault", forbi
             for node in nodes:
                 bed.cluster.freeze(node)
             pids = [pid for node in nodes if (pid := bed.cluster.pids[node]) is not None]
-            return Injection(text, tuple(hosts), lambda: _stopped(pids), lambda: _thaw_nodes(bed, nodes))
+            severs = by_loss(bed.store_hosts, hosts, bed.reach)
+            return Injection(text, tuple(hosts), *_probes(pids, lambda: _thaw_nodes(bed, nodes)), severs)
         processes: list[Process] = []
         for host in hosts:
             pod = bed.pod(host)
-            processes += [pod.daemon, pod.app] if self.what == "pod" else [pod.daemon]
+            processes += [pod.app, pod.daemon] if self.what == "pod" else [pod.daemon]
+            if self.what == "pod" and pod is bed.leader() and pod.app.running:
+                _freeze_itself(bed, pod)  # where it hurts: another instant would show nothing
         for process in processes:
             process.freeze()
         pids = [process.pid for process in processes if process.pid is not None]
-        return Injection(text, tuple(hosts), lambda: _stopped(pids), lambda: _thaw(processes))
+        return Injection(text, tuple(hosts), *_probes(pids, lambda: _thaw(processes)), tuple(hosts))
 
 
 class FreezeApp(msgspec.Struct, frozen=True, tag="freeze-app", tag_field="fault", forbid_unknown_fields=True):
@@ -49,16 +58,36 @@ class FreezeApp(msgspec.Struct, frozen=True, tag="freeze-app", tag_field="fault"
         """Ask the app to freeze itself at the worst moment."""
         (host,) = bed.who(self.at)
         app = bed.pod(host).app
-        pid = app.pid
-        assert pid is not None
-        os.kill(pid, signal.SIGUSR1)
-        wait_until(lambda: _state(pid) == "T", 3.0 * bed.pods[0].plan.slot_s + 5.0, f"the app beside {host} freezes itself")
+        pid = _freeze_itself(bed, bed.pod(host))
 
         def heal() -> None:
             if app.running:
                 app.thaw()
 
-        return Injection(f"app {host} frozen between its yes and its write", (host,), lambda: _stopped([pid]), heal)
+        return Injection(f"app {host} frozen between its yes and its write", (host,), *_probes([pid], heal))
+
+
+def _freeze_itself(bed: Bed, pod: Pod) -> int:
+    """Ask an app whose daemon leads to stop itself between its next yes and its write; returns its process id."""
+    pid = pod.app.pid
+    if pid is None:
+        raise NotBiting(f"the app beside {pod.host} does not run")
+    os.kill(pid, signal.SIGUSR1)
+    wait_until(lambda: _state(pid) == "T", 3.0 * bed.pods[0].plan.slot_s + 5.0, f"the app beside {pod.host} freezes itself")
+    return pid
+
+
+def _probes(pids: list[int], heal: Callable[[], None]) -> tuple[Callable[[], str], Callable[[], None], Callable[[], str]]:
+    return lambda: _stopped(pids), heal, lambda: running(pids)
+
+
+def running(pids: Sequence[int | None]) -> str:
+    """What a probe sees of processes that have been let go. Raises `NotHealed`."""
+    known = [pid for pid in pids if pid is not None]
+    still = [pid for pid in known if _state(pid) == "T"]
+    if still:
+        raise NotHealed(f"processes {still} still stand still")
+    return f"{len(known)} processes go on"
 
 
 def _stopped(pids: list[int]) -> str:

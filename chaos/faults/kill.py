@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 
 import msgspec
 
 from chaos.bed import Bed
-from chaos.faults.base import Injection, NotBiting
+from chaos.faults.base import Injection, NotBiting, NotHealed, probed
 from chaos.pods import Pod
+from chaos.severed import by_loss
 from testbed.process import wait_until
 
 _READY_S = 60.0
@@ -25,8 +27,7 @@ class Kill(msgspec.Struct, frozen=True, tag="kill", tag_field="fault", forbid_un
         """Kill those who play the part now."""
         pods = [bed.pod(host) for host in bed.who(self.at)]
         for pod in pods:
-            pod.daemon.kill()
-            bed.recorder.note("process", pod=pod.name, what="killed")
+            pod.kill()
         return _ended(pods, "killed")
 
 
@@ -81,7 +82,14 @@ class KillNode(msgspec.Struct, frozen=True, tag="kill-node", tag_field="fault", 
             if self.ready:
                 bed.cluster.wait_ready(_READY_S)
 
-        return Injection(f"store node {' '.join(hosts)} killed", tuple(hosts), bites, heal)
+        gone = probed(
+            lambda: all(bed.listens(host) for host in hosts),
+            _READY_S,
+            f"{len(nodes)} store nodes listen again",
+            f"not every node of {' '.join(hosts)} listens",
+        )
+        severs = by_loss(bed.store_hosts, hosts, bed.reach)
+        return Injection(f"store node {' '.join(hosts)} killed", tuple(hosts), bites, heal, gone, severs)
 
 
 def _ended(pods: list[Pod], how: str) -> Injection:
@@ -92,8 +100,15 @@ def _ended(pods: list[Pod], how: str) -> Injection:
     def heal() -> None:
         for pod in pods:
             if not pod.daemon.running:
-                pod.daemon.kill()  # reaps what ended by itself
                 pod.start_daemon()
 
     names = tuple(pod.host for pod in pods)
-    return Injection(f"daemon {' '.join(names)} {how}", names, bites, heal)
+    return Injection(f"daemon {' '.join(names)} {how}", names, bites, heal, lambda: alive(pods))
+
+
+def alive(pods: Sequence[Pod]) -> str:
+    """What a probe sees of daemons that have been started again. Raises `NotHealed`."""
+    absent = [pod.name for pod in pods if not pod.daemon.running]
+    if absent:
+        raise NotHealed(f"{' '.join(absent)} does not run")
+    return f"{len(pods)} daemons run"

@@ -7,17 +7,15 @@ from typing import Literal
 import msgspec
 
 from chaos.bed import Bed
-from chaos.faults.base import Injection, NotBiting
+from chaos.faults.base import Injection, NotBiting, probed
 from chaos.substrates import CannotInject
 from testbed.etcd import EtcdCluster
-
-_MOST_BYTES = 500_000
-"""Consul takes 512 KiB in a value, ZooKeeper 1 MiB in a packet."""
 
 
 class Litter(msgspec.Struct, frozen=True, tag="litter", tag_field="fault", forbid_unknown_fields=True):
     """`where`: `first` in the place of the entry that leads, under no session, so that it never goes by itself; or `beside` the
-    entries, where it is in nobody's way. `size` in bytes. Healing sweeps it away, which is the documented repair.
+    entries, where it is in nobody's way. `size` in bytes, and no more than the store takes. Healing sweeps it away, which is the
+    documented repair.
     """
 
     where: Literal["first", "beside"] = "first"
@@ -25,7 +23,8 @@ class Litter(msgspec.Struct, frozen=True, tag="litter", tag_field="fault", forbi
 
     def inject(self, bed: Bed) -> Injection:
         """Write it. In the place of the first nobody else may stand, so the scenario has ended all candidates before."""
-        operator, content = bed.operator, b"\xff" * min(self.size, _MOST_BYTES)
+        operator = bed.operator
+        content = b"\xff" * min(self.size, operator.most_bytes)
         operator.litter(self.where, content)
         swept: list[bool] = []
 
@@ -41,7 +40,8 @@ class Litter(msgspec.Struct, frozen=True, tag="litter", tag_field="fault", forbi
                 swept.append(True)
 
         place = "in the place of the leading entry" if self.where == "first" else "beside the entries"
-        return Injection(f"{len(content)} bytes of somebody's {place}", (), bites, heal)
+        gone = probed(lambda: operator.litter_size(self.where) is None, 5.0, "it has been swept away", "it still lies there")
+        return Injection(f"{len(content)} bytes of somebody's {place}", (), bites, heal, gone)
 
 
 class Alarm(msgspec.Struct, frozen=True, tag="alarm", tag_field="fault", forbid_unknown_fields=True):
@@ -59,4 +59,5 @@ class Alarm(msgspec.Struct, frozen=True, tag="alarm", tag_field="fault", forbid_
                 raise NotBiting("a write is taken all the same")
             return "a write is refused"
 
-        return Injection("etcd is out of space (NOSPACE)", tuple(bed.store_hosts), bites, cluster.alarm_disarm)
+        gone = probed(cluster.takes_writes, 5.0, "a write is taken", "a write is still refused")
+        return Injection("etcd is out of space (NOSPACE)", tuple(bed.store_hosts), bites, cluster.alarm_disarm, gone)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import socket
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +13,7 @@ import msgspec
 
 from chaos.bed import Bed
 from chaos.faults.base import Injection, NotBiting
+from chaos.faults.kill import alive
 from chaos.substrates import CannotInject
 from testbed.process import WaitTimeout, wait_until
 
@@ -60,22 +62,22 @@ class OutOfMemory(msgspec.Struct, frozen=True, tag="out-of-memory", tag_field="f
                     clients.pop().close()
             if _kills(group) == 0:
                 raise NotBiting(f"the daemon of {host} has ended, and not for its memory")
+            pod.expect(signal.SIGKILL)
             bed.recorder.note("process", pod=pod.name, what="killed")
+            pod.note_exit()
             return "the kernel tells that it has killed it for its memory"
 
         def heal() -> None:
             while clients:
                 clients.pop().close()
-            if not pod.daemon.running:
-                pod.daemon.kill()  # reaps what was killed
-            else:
+            if pod.daemon.running:
                 (base / "cgroup.procs").write_text(str(pid), encoding="ascii")
             with suppress(OSError):
                 group.rmdir()
             if not pod.daemon.running:
                 pod.start_daemon()
 
-        return Injection(f"daemon {host} out of memory", (host,), bites, heal)
+        return Injection(f"daemon {host} out of memory", (host,), bites, heal, lambda: alive([pod]))
 
 
 def _base() -> Path | None:

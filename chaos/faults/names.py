@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from chaos.bed import Bed
-from chaos.faults.base import Injection, NotBiting
+from chaos.faults.base import Injection, NotBiting, probed
 from chaos.substrates import CannotInject
 from chaos.substrates.names import DOMAIN
 
@@ -41,4 +41,8 @@ class Names(msgspec.Struct, frozen=True, tag="names", tag_field="fault", forbid_
         def heal() -> None:
             server.mood = "well"
 
-        return Injection(f"the name server {_WORDS[self.kind]}", (), bites, heal)
+        def known() -> bool:
+            return bed.links.resolves(host, name, 2.0) == bed.links.address(bed.store_hosts[0])
+
+        gone = probed(known, 10.0, f"{host} finds {name}", f"{host} does not find {name}")
+        return Injection(f"the name server {_WORDS[self.kind]}", (), bites, heal, gone)

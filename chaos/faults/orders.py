@@ -14,7 +14,7 @@ from typing import Any, Literal
 import msgspec
 
 from chaos.bed import Bed
-from chaos.faults.base import Injection, NotBiting
+from chaos.faults.base import Injection, NotBiting, over_at_once, probed
 from chaos.pods import Pod
 from leaderd.cli import daemon_client
 from leaderd.cli.daemon_client import Unreachable
@@ -90,7 +90,7 @@ class Pause(msgspec.Struct, frozen=True, tag="pause", tag_field="fault", forbid_
             other = next((pod for pod in bed.pods if pod is not leader and pod.daemon.running), leader)
             _undo(bed, other, "DELETE", "pause")
 
-        return _injection(bed, f"paused by way of {leader.name}", leader, order, seen, heal)
+        return _injection(bed, f"paused by way of {leader.name}", leader, order, seen, heal, _untold(bed.pods, "paused"))
 
 
 class Cordon(msgspec.Struct, frozen=True, tag="cordon", tag_field="fault", forbid_unknown_fields=True):
@@ -109,7 +109,8 @@ class Cordon(msgspec.Struct, frozen=True, tag="cordon", tag_field="fault", forbi
             _wait_told([pod], "cordoned")
             return f"{pod.name} has left the election"
 
-        return _injection(bed, f"{pod.name} cordoned", pod, order, seen, lambda: _undo(bed, pod, "PUT", "candidacy"))
+        heal, gone = (lambda: _undo(bed, pod, "PUT", "candidacy")), _untold([pod], "cordoned")
+        return _injection(bed, f"{pod.name} cordoned", pod, order, seen, heal, gone)
 
 
 class _Order:
@@ -139,7 +140,13 @@ class _Order:
 
 
 def _injection(
-    bed: Bed, text: str, pod: Pod, order: _Order, seen: Callable[[dict[str, Any]], str], heal: Callable[[], None] = lambda: None
+    bed: Bed,
+    text: str,
+    pod: Pod,
+    order: _Order,
+    seen: Callable[[dict[str, Any]], str],
+    heal: Callable[[], None] = lambda: None,
+    gone: Callable[[], str] = over_at_once,
 ) -> Injection:
     def bites() -> str:
         try:
@@ -148,7 +155,7 @@ def _injection(
             bed.recorder.note("missed", text=f"{text}: {error}")
             return f"it was not done: {error}"
 
-    return Injection(text, (pod.host,), bites, heal)
+    return Injection(text, (pod.host,), bites, heal, gone)
 
 
 def _undo(bed: Bed, pod: Pod, method: str, verb: str) -> None:
@@ -194,6 +201,16 @@ def _wait_told(pods: list[Pod], reason: str) -> None:
         wait_until(told, _TOLD_S, "everybody tells of it")
     except WaitTimeout:
         raise Refused(f"{' '.join(silent)} did not say {reason} within {_TOLD_S:g} s") from None
+
+
+def _untold(pods: list[Pod], reason: str) -> Callable[[], str]:
+    """The probe of an order that was taken back."""
+    return probed(
+        lambda: not any(_reason(pod) == reason for pod in pods),
+        _TOLD_S,
+        f"nobody says {reason} any more",
+        f"somebody still says {reason}",
+    )
 
 
 def _reason(pod: Pod) -> object:

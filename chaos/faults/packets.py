@@ -8,7 +8,7 @@ from typing import Annotated
 import msgspec
 
 from chaos.bed import Bed
-from chaos.faults.base import Injection, NotBiting, lifting
+from chaos.faults.base import Injection, NotBiting, lifting, probed
 from chaos.packets.kinds import Kind, Mishap
 from testbed.process import WaitTimeout, wait_until
 
@@ -41,7 +41,19 @@ class Packets(msgspec.Struct, frozen=True, tag="packets", tag_field="fault", for
             return f"happened to {sum(bed.links.acted(each) for each in tickets)} packets so far"
 
         text = f"{self.percent} % of the packets to {' '.join(hosts)} {_WORDS[self.kind]}{more}"
-        return Injection(text, tuple(hosts), bites, lifting(bed.links, tickets))
+        gone = probed(
+            lambda: self._passes(bed, hosts, tickets),
+            10.0,
+            "packets pass untouched",
+            f"something still happens to those of {' '.join(hosts)}",
+        )
+        return Injection(text, tuple(hosts), bites, lifting(bed.links, tickets), gone)
+
+    def _passes(self, bed: Bed, hosts: list[str], tickets: list[int]) -> bool:
+        before = [bed.links.acted(each) for each in tickets]
+        other = {host: next(each for each in bed.store_hosts if each != host) for host in hosts}
+        through = all(bed.links.reaches(host, there, bed.port(there), 1.0) for host, there in other.items())
+        return through and before == [bed.links.acted(each) for each in tickets]
 
 
 class Throttle(msgspec.Struct, frozen=True, tag="throttle", tag_field="fault", forbid_unknown_fields=True):
@@ -66,4 +78,10 @@ class Throttle(msgspec.Struct, frozen=True, tag="throttle", tag_field="fault", f
                 raise NotBiting(f"{kbit:.0f} kbit/s from {source} to {hosts[0]}")
             return f"{kbit:.0f} kbit/s from {source} to {hosts[0]}"
 
-        return Injection(f"{' '.join(hosts)} on a line of {self.kbit} kbit/s", tuple(hosts), bites, lifting(bed.links, tickets))
+        def wide() -> bool:
+            source = next(host for host in bed.store_hosts if host != hosts[0])
+            return bed.links.rate_kbit(source, hosts[0], _SAMPLE_BYTES) > 2 * self.kbit
+
+        gone = probed(wide, 20.0, f"more than {2 * self.kbit} kbit/s pass", f"the line of {hosts[0]} is still narrow")
+        text = f"{' '.join(hosts)} on a line of {self.kbit} kbit/s"
+        return Injection(text, tuple(hosts), bites, lifting(bed.links, tickets), gone)

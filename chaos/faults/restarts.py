@@ -11,6 +11,7 @@ import msgspec
 
 from chaos.bed import Bed
 from chaos.faults.base import Injection, NotBiting
+from chaos.faults.kill import alive
 from chaos.pods import Pod
 from testbed.process import StartError, WaitTimeout
 
@@ -47,7 +48,7 @@ class Restarts(msgspec.Struct, frozen=True, tag="restarts", tag_field="fault", f
                     over.wait(self._lives_s(turn + number))
                 try:
                     took_s.append(self._end(pod))
-                    pod.daemon.start()
+                    pod.launch()
                 except (StartError, WaitTimeout, OSError, RuntimeError) as error:
                     failed.append(f"{pod.name}: {error}")
                     return
@@ -76,7 +77,8 @@ class Restarts(msgspec.Struct, frozen=True, tag="restarts", tag_field="fault", f
 
         names = tuple(pod.host for pod in pods)
         how = "killed" if self.signal == "kill" else "asked to go"
-        return Injection(f"daemon {' '.join(names)} {how} and started again, {self.times} times", names, bites, heal)
+        text = f"daemon {' '.join(names)} {how} and started again, {self.times} times"
+        return Injection(text, names, bites, heal, lambda: alive(pods))
 
     def _lives_s(self, turn: int) -> float:
         share = (turn % _STEPS) / (_STEPS - 1)
@@ -85,8 +87,9 @@ class Restarts(msgspec.Struct, frozen=True, tag="restarts", tag_field="fault", f
     def _end(self, pod: Pod) -> float:
         began_s = time.monotonic()
         if self.signal == "kill":
-            pod.daemon.kill()
+            pod.kill()
         else:
             pod.signal(signal.SIGTERM)
             pod.daemon.stop(self.ends_within_s + 20.0)
+            pod.note_exit()
         return time.monotonic() - began_s

@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 
 from chaos.bed import Bed
-from chaos.faults.base import Injection, NotBiting
+from chaos.faults.base import Injection, NotBiting, probed
 from chaos.substrates import CannotInject
 from testbed.process import Process, WaitTimeout, wait_until
 
@@ -58,7 +58,12 @@ class Disk(msgspec.Struct, frozen=True, tag="disk", tag_field="fault", forbid_un
                     bed.cluster.restart(node, wait=False)
 
         text = f"each sync to the disk of store node {' '.join(hosts)} {_WORDS[self.kind].format(ms=self.ms)}"
-        return Injection(text, tuple(hosts), bites, heal)
+
+        def untraced() -> bool:
+            return all((pid := bed.cluster.pids[node]) is not None and not _traced(pid) for node in nodes)
+
+        gone = probed(untraced, 10.0, "nobody traces the nodes any more", f"{' '.join(hosts)} is still traced, or does not run")
+        return Injection(text, tuple(hosts), bites, heal, gone)
 
     def _attach(self, bed: Bed, node: int, inject: str) -> Process:
         pid, trace = bed.cluster.pids[node], _trace(bed, node)

@@ -45,6 +45,14 @@ class ProxyProcess:
         """How often it has acted."""
         return int(self._ask({"seen": number}))
 
+    def in_force(self, number: int) -> bool:
+        """Whether it has not been lifted."""
+        return bool(self._ask({"in_force": number}))
+
+    def replied(self) -> int:
+        """How many bytes of answers have been passed on, to whomever."""
+        return int(self._ask({"replied": True}))
+
     def stop(self) -> None:
         """End the process."""
         self._process.stop(1.0)

@@ -1,6 +1,7 @@
 """The proxy as a process: `python -m chaos.proxy.server CONTROL NAME=HOST:PORT...`, a listener on 127.0.0.1 for each upstream.
 
-The control socket takes one JSON line a request: `{"add": {toxic}}`, `{"lift": n}`, `{"seen": n}` or `{"ports": true}`.
+The control socket takes one JSON line a request: `{"add": {toxic}}`, `{"lift": n}`, `{"seen": n}`, `{"in_force": n}`,
+`{"replied": true}` or `{"ports": true}`.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import asyncio
 import contextlib
 import os
 import random
+import re
 import socket
 import struct
 import sys
@@ -21,6 +23,8 @@ from chaos.proxy.toxics import Toxic
 
 _REPLIES, _REQUESTS = "replies", "requests"
 _SLICE_PAUSE_S = 0.0005
+_LONGEST_REQUEST = 512
+"""As much as a pattern for requests has to see at once."""
 
 
 @dataclass(eq=False)
@@ -34,6 +38,10 @@ class Connection:
     """Bytes are missing: no TCP would deliver the rest."""
     closing: set[int] = field(default_factory=set)
     """Toxics whose request has passed: its answer ends the connection."""
+    asked: set[int] = field(default_factory=set)
+    """Toxics whose kind of request has passed."""
+    tail: bytes = b""
+    """The end of what was requested last: a request may come in pieces."""
     passed: int = 0
     due_s: dict[int, float] = field(default_factory=dict)
     """By writer: when the last piece that is delayed is due."""
@@ -59,6 +67,10 @@ class Proxy:
 
     def __init__(self, upstreams: dict[str, tuple[str, int]]) -> None:
         self._upstreams = upstreams
+        self._patterns: dict[int, re.Pattern[bytes]] = {}
+        self._used: dict[int, int] = {}
+        self.replied = 0
+        """How many bytes of answers have been passed on."""
         self._toxics: dict[int, Toxic] = {}
         self._seen: dict[int, int] = {}
         self._numbers = 0
@@ -91,11 +103,20 @@ class Proxy:
         self._numbers += 1
         self._toxics[self._numbers] = toxic
         self._seen[self._numbers] = 0
+        if toxic.request:
+            self._patterns[self._numbers] = re.compile(toxic.request.encode("latin-1"), re.DOTALL)
         if toxic.kind == "reset":
-            for connection in self._concerned(toxic):
-                self._seen[self._numbers] += 1
-                connection.reset()
+            self._reset(self._numbers, toxic)
         return self._numbers
+
+    def _reset(self, number: int, toxic: Toxic) -> None:
+        if number not in self._toxics:
+            return
+        for connection in self._concerned(toxic):
+            self._seen[number] += 1
+            connection.reset()
+        if toxic.ms:
+            asyncio.get_running_loop().call_later(toxic.ms / 1000, self._reset, number, toxic)
 
     def lift(self, number: int) -> None:
         """No more of it. What was held is delivered, and what has lost bytes is reset."""
@@ -108,6 +129,10 @@ class Proxy:
             connection.held = [held for held in connection.held if held[0] != number]
             if connection.lossy and toxic.kind == "swallow":
                 connection.reset()
+
+    def in_force(self, number: int) -> bool:
+        """Whether it has not been lifted."""
+        return number in self._toxics
 
     def seen(self, number: int) -> int:
         """How often it has acted."""
@@ -131,7 +156,7 @@ class Proxy:
             writer.transport.abort()
 
     async def _serve(self, name: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        resetting = [number for number, toxic in self._toxics.items() if toxic.kind == "reset" and toxic.upstream in ("", name)]
+        resetting = [number for number, toxic in self._toxics.items() if toxic.refuses(name)]
         if resetting:
             for number in resetting:
                 self._seen[number] += 1
@@ -158,8 +183,12 @@ class Proxy:
     ) -> None:
         while data := await reader.read(65536):
             size = 0
+            if direction == _REQUESTS:
+                self._look_for_requests(connection, data)
             for number, toxic in tuple(self._toxics.items()):
                 if not toxic.concerns(connection.upstream, direction) and toxic.kind != "close":
+                    continue
+                if toxic.request and number not in connection.asked:
                     continue
                 if self._takes(number, toxic, connection, direction, writer, data):
                     break
@@ -171,6 +200,19 @@ class Proxy:
                     size = toxic.size
             else:
                 await _write(writer, data, size)
+                self.replied += len(data) if direction == _REPLIES else 0
+
+    def _look_for_requests(self, connection: Connection, data: bytes) -> None:
+        """Before it is passed on, so that no answer is there yet."""
+        seen = connection.tail + data
+        connection.tail = seen[-_LONGEST_REQUEST:]
+        for number, pattern in self._patterns.items():
+            toxic = self._toxics.get(number)
+            if toxic is None or number in connection.asked or toxic.upstream not in ("", connection.upstream):
+                continue
+            if (not toxic.times or self._used.get(number, 0) < toxic.times) and pattern.search(seen):
+                self._used[number] = self._used.get(number, 0) + 1
+                connection.asked.add(number)
 
     def _takes(
         self, number: int, toxic: Toxic, connection: Connection, direction: str, writer: asyncio.StreamWriter, data: bytes
@@ -223,6 +265,10 @@ async def _main(control: str, upstreams: dict[str, tuple[str, int]]) -> None:
                 proxy.lift(request["lift"])
             elif "seen" in request:
                 answer = proxy.seen(request["seen"])
+            elif "in_force" in request:
+                answer = proxy.in_force(request["in_force"])
+            elif "replied" in request:
+                answer = proxy.replied
             else:
                 answer = proxy.ports
             writer.write(msgspec.json.encode(answer) + b"\n")

@@ -6,12 +6,15 @@
 - `slice`: they come in pieces of `size` bytes.
 - `truncate`: after `size` bytes of an answer the connection is reset, each time.
 - `close`: once per connection, the next request is passed on, and when its answer comes the connection is reset instead.
-- `reset`: every connection is reset, and every new one.
+- `reset`: every connection is reset, and every new one; with `ms`, those that are there are reset every so often instead.
+
+With `request`, a pattern of bytes, it acts on a connection only from the moment when a request like that has passed there: so that
+the answer to it is what is lost, and not any other. `times` is on how many connections it does so at most.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -28,7 +31,14 @@ class Toxic(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ms: int = 0
     jitter_ms: int = 0
     size: int = 1
+    request: str = ""
+    times: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """0: any number."""
 
     def concerns(self, upstream: str, direction: str) -> bool:
         """Whether it acts on what passes there."""
         return self.upstream in ("", upstream) and self.direction in ("both", direction)
+
+    def refuses(self, upstream: str) -> bool:
+        """Whether new connections there are reset."""
+        return self.kind == "reset" and not self.ms and self.upstream in ("", upstream)

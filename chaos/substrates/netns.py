@@ -31,7 +31,8 @@ _CONNECT = (
 )
 _LISTEN = """
 import socket,sys
-s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); s.bind(("",9)); print("ready",flush=True); s.settimeout(1.0); n=0
+s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); s.setsockopt(socket.SOL_SOCKET,socket.SO_RCVBUF,1<<20)
+s.bind(("",9)); print("ready",flush=True); s.settimeout(1.0); n=0
 try:
     while n < int(sys.argv[1]): s.recv(9); n+=1
 except TimeoutError: pass
@@ -40,7 +41,7 @@ print(n)
 _SEND = """
 import socket,sys,time
 s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)
-for _ in range(int(sys.argv[2])): s.sendto(b"x",(sys.argv[1],9)); time.sleep(0.002)
+for _ in range(int(sys.argv[2])): s.sendto(b"x",(sys.argv[1],9)); time.sleep(0.001)
 """
 _TAKE = """
 import socket,sys,time

@@ -11,6 +11,7 @@ import socket
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from chaos.faults.claim import ClaimLost
 from chaos.faults.clock import Clock
 from chaos.faults.cut import Cut
 from chaos.faults.data import Backup, Restore
@@ -31,10 +32,10 @@ from chaos.proxy.toxics import Direction, Toxic
 from chaos.scenario import Inject, Scenario
 from chaos.substrates import CannotInject
 from chaos.substrates.names import NameServer
-from chaos.topology import needs_network
+from chaos.topology import CONNECTED, needs_network
 
 _ANYWHERE = (
-    *(Freeze, FreezeApp, Flap, Kill, KillNode, Terminate, Restarts, Exhaust, OutOfMemory, Clock, Toxify),
+    *(Freeze, FreezeApp, Flap, Kill, KillNode, Terminate, Restarts, Exhaust, OutOfMemory, Clock, Toxify, ClaimLost),
     *(Revoke, Delete, Overwrite, Litter, Alarm, Backup, Restore),
     *(Transfer, Resign, Pause, Cordon),
 )
@@ -63,7 +64,7 @@ def lacks(found: Scenario) -> str | None:
 
 def _lacks(step: Inject) -> str | None:
     fault = step.fault
-    if "connected-node" in (getattr(fault, name, None) for name in ("source", "to", "at")):
+    if CONNECTED & {getattr(fault, name, None) for name in ("source", "to", "at")}:
         return f"the fault {step.name} asks whom the leader is connected to: {_REFUSED}"
     if isinstance(fault, Cut) and not (_of_pods(fault.source) or _of_pods(fault.to)):
         return f"the fault {step.name} cuts store nodes from each other: {_REFUSED}"

@@ -15,7 +15,7 @@ from pathlib import Path
 from chaos import stores
 from chaos.checkers import without
 from chaos.checkers.promises import ROUNDING_S
-from chaos.faults.base import NotBiting
+from chaos.faults.base import NotBiting, NotHealed
 from chaos.faults.operator import Delete, Revoke
 from chaos.history import Recorder
 from chaos.judge import NOTICE_S
@@ -85,7 +85,7 @@ class Simulation:
         self._ttl_s = self.fleet.plan.timing.ttl_s
         self._bound_s = bound_s
         self._said: dict[str, Yes] = {}
-        self._in_force: dict[str, tuple[str, Undo]] = {}
+        self._in_force: dict[str, tuple[str, Undo, Callable[[], bool]]] = {}
         self._led_before: str | None = None
         self._strikes = Strikes(self.fleet, self._pods, self._nodes, self._leading)
         for name, host in self._pods.items():
@@ -146,6 +146,7 @@ class Simulation:
             return
         answer = process.board.answer(ELECTION, host.clock.instant(), promise_s=PROMISE_S)
         facts: dict[str, object] = {"instance": name, "got_ns": _ns(self._now_s), "leader": answer.leader, "state": answer.state}
+        facts["life"] = process.holder.partition("#")[2]
         if answer.leader:
             assert answer.token is not None
             assert answer.promised_until_s is not None
@@ -203,9 +204,10 @@ class Simulation:
         self._led_before = self._leading() or self._led_before
         by_hand = isinstance(step.fault, (Revoke, Delete))
         text, targets, bites, undo = self._strikes.strike(step)
-        more: dict[str, object] = {"breaks_promises": True} if by_hand else {}
+        more: dict[str, object] = {"breaks_promises": True} if by_hand else {"severs": self._strikes.severs}
         self._note("fault", name=step.name, text=text, targets=targets, led=self._led_before, **more)
-        self._in_force[step.name] = (text, undo)
+        # What was taken by hand does not come back: nothing of it stays in force.
+        self._in_force[step.name] = (text, undo, (lambda: False) if by_hand else bites)
         self._await_bite(step.name, text, bites)
 
     def _await_bite(self, name: str, text: str, bites: Callable[[], bool]) -> None:
@@ -220,10 +222,19 @@ class Simulation:
     def _heal(self, name: str) -> None:
         for each in [name] if name else list(self._in_force):
             if each in self._in_force:
-                text, undo = self._in_force.pop(each)
+                text, undo, bites = self._in_force.pop(each)
                 undo()
                 self._note("heal", name=each, text=text)
                 self._say(f"{self._now_s:.2f} s: healed: {text}")
+                self._await_gone(each, text, bites)
+
+    def _await_gone(self, name: str, text: str, bites: Callable[[], bool]) -> None:
+        end_s = self._now_s + 10.0
+        while bites():
+            if self._now_s >= end_s:
+                raise NotHealed(f"{text}: it is still seen")
+            self._pass(POLL_EVERY_S)
+        self._note("gone", name=name, seen="so it is in the simulated world")
 
     def _finish(self) -> None:
         """What everybody believed, polled or not, is evidence too, as the daemons' journals are elsewhere."""
@@ -237,8 +248,9 @@ class Simulation:
         evidence = self.fleet.evidence
         broken = [claim._replace(start_s=claim.start_s + NOTICE_S - ROUNDING_S) for claim in evidence.excused()]
         for claim in without(evidence.claims(), broken):
-            pod = names[claim.holder.partition("#")[0]]
-            facts = {"instance": pod, "election": ELECTION, "token": claim.token, "until_ns": _ns(claim.end_s)}
+            host_name, _, life = claim.holder.partition("#")
+            pod = names[host_name]
+            facts = {"instance": pod, "life": life, "election": ELECTION, "token": claim.token, "until_ns": _ns(claim.end_s)}
             self._recorder.note("promise", _ns(claim.start_s), **facts)
 
 
@@ -246,7 +258,9 @@ def carry_out(found: Scenario, store: str, seed: int, folder: Path, facts: dict[
     """One run, into its folder. Raises what `Simulation.run` raises."""
     recorder = Recorder(folder)
     simulation = Simulation(found, store, seed, float(str(facts["bound_s"])), recorder, say)
-    facts = {**facts, "journals": True, "promise_s": simulation.promise_s, "kernel": "simulated", "virtual": True}
+    lease_s = stores.lease_s(store, simulation.fleet.plan.timing.ttl_s) / min(simulation.fleet.plan.rates)
+    more = {"journals": True, "promise_s": simulation.promise_s, "lease_s": lease_s, "kernel": "simulated", "virtual": True}
+    facts = {**facts, **more}
     recorder.note("run", 0, **facts)
     done = False
     try:

@@ -12,8 +12,9 @@ from chaos.faults.kill import Kill, KillNode, Terminate
 from chaos.faults.operator import Delete, Revoke
 from chaos.faults.toxic import Toxify
 from chaos.scenario import Inject, Scenario
+from chaos.severed import by_cut, by_loss
 from chaos.substrates import CannotInject
-from chaos.topology import Topology
+from chaos.topology import CONNECTED, Topology
 from tests.sim.fleet import Fleet
 from tests.sim.host import Host
 from tests.sim.plan import Strike
@@ -46,10 +47,12 @@ def lacks(found: Scenario) -> str | None:
 
 def _simulated(step: Inject) -> bool:
     fault = step.fault
-    if "connected-node" in (getattr(fault, name, None) for name in ("source", "to", "at")):
+    if CONNECTED & {getattr(fault, name, None) for name in ("source", "to", "at")}:
         return False
-    if isinstance(fault, Cut) and all(end in STORE_HOSTS for end in (fault.source, fault.to)):
+    if isinstance(fault, Cut) and (fault.source == fault.to or all(end in STORE_HOSTS for end in (fault.source, fault.to))):
         return False  # a node is cut from all others there, or from none
+    if isinstance(fault, Delete) and fault.everything:
+        return False  # there is an entry to be taken away, and no more
     if isinstance(fault, Terminate) and fault.again_ms:
         return False  # a drain is never hurried there
     return isinstance(fault, _KNOWN) or (isinstance(fault, Toxify) and fault.kind == "swallow")
@@ -65,6 +68,9 @@ class Strikes:
         self._pods = pods
         self._nodes = nodes
         self._leading = leading
+        self._reach = {pod: list(nodes) for pod in pods}
+        self.severs: tuple[str, ...] = ()
+        """To whom no renewal can be confirmed for as long as what struck last is in force."""
 
     def _leader(self) -> str:
         name = self._leading()
@@ -78,6 +84,9 @@ class Strikes:
         others = [node for node in self._nodes.values() if node is not leading]
         order = [leading, *others] if first_to_leader else [*others, leading]
         home = order[number % len(order)]
+        for pod, its in self._pods.items():
+            if its is host:
+                self._reach[pod] = [name for name, node in self._nodes.items() if node is home]
         for node in self._nodes.values():
             if node is not home:
                 self._block([host.config.name], [node.name])
@@ -85,15 +94,18 @@ class Strikes:
 
     def strike(self, step: Inject) -> Struck:
         """Do it now. Raises `CannotInject` and `NoSuchRole`."""
+        self.severs = ()
         match step.fault:
             case Cut(source=source, to=to, one_way=one_way):
                 ours = self._who(source)
                 theirs = [name for name in self._who(to) if name not in ours]
                 bites, undo = self._cut(ours, theirs, one_way)
+                self.severs = by_cut(ours, theirs, not one_way, list(self._nodes), self._reach)
                 return f"{' '.join(ours)} cut {'to' if one_way else 'from'} {' '.join(theirs)}", ours, bites, undo
             case Toxify(at=at, towards=towards, direction=direction):
-                ours = self._who(at)
-                bites, undo = self._swallow(ours, self._who(towards or "stores"), direction)
+                ours, theirs = self._who(at), self._who(towards or "stores")
+                bites, undo = self._swallow(ours, theirs, direction)
+                self.severs = by_cut(ours, theirs, False, list(self._nodes), self._reach)
                 return f"{direction} of {' '.join(ours)} swallowed", ours, bites, undo
             case Freeze(at=at, what="node") | KillNode(at=at):
                 return self._strike_nodes(at, dead=isinstance(step.fault, KillNode))
@@ -108,6 +120,7 @@ class Strikes:
         hosts = [self._pods[name] for name in ours]
         who = f"daemon {' '.join(ours)}"
         if isinstance(fault, Freeze):
+            self.severs = tuple(ours)
             for host in hosts:
                 host.freeze(_FOR_EVER_S)
             return f"{who} frozen", ours, lambda: not any(host.running for host in hosts), _each(hosts, Host.thaw)
@@ -119,7 +132,7 @@ class Strikes:
         if role in {*self._pods, *self._nodes}:
             return [role]
         nodes = list(self._nodes)
-        led = {"store-leader", "store-followers"} & {role}
+        led = {"store-leader", "store-followers", "minority", "majority"} & {role}
         first = next((name for name, node in self._nodes.items() if node is self._fleet.cluster.leader), None)
         if led and first is None:
             raise NoSuchRole("the store has no leader now")
@@ -132,12 +145,15 @@ class Strikes:
             "store-followers": lambda: [name for name in nodes if name != first],
             "leader-node": lambda: [self._home(self._leader())],
             "other-nodes": lambda: [name for name in nodes if name != self._home(self._leader())],
-            "minority": lambda: nodes[: (len(nodes) - 1) // 2],
-            "majority": lambda: nodes[(len(nodes) - 1) // 2 :],
+            "minority": lambda: self._minority(first),
+            "majority": lambda: [name for name in nodes if name not in self._minority(first)],
         }
         if role not in parts:
             raise NoSuchRole(f"nobody is called {role}: a host, or one of {', '.join(parts)}")
         return parts[role]()
+
+    def _minority(self, first: str | None) -> list[str]:
+        return [name for name in self._nodes if name != first][: (len(self._nodes) - 1) // 2]
 
     def _home(self, pod: str) -> str:
         process = self._pods[pod].process
@@ -183,6 +199,7 @@ class Strikes:
         nodes = [self._nodes[name] for name in ours]
         for node in nodes:
             (cluster.crash if dead else cluster.pause)(node, _FOR_EVER_S)
+        self.severs = by_loss(list(self._nodes), ours, self._reach)
         text = f"store node {' '.join(ours)} {'killed' if dead else 'frozen'}"
         return text, ours, lambda: not any(cluster.healthy(node) for node in nodes), _each(nodes, cluster.mend)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 from chaos.history import Recorder
@@ -42,7 +43,8 @@ class Resource:
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
-        with connection, connection.makefile("rwb") as stream:
+        # Whoever wrote may be gone before it is answered; what it wrote is taken all the same.
+        with suppress(ConnectionError), connection, connection.makefile("rwb") as stream:
             while line := stream.readline(_LINE_BYTES):
                 write = json.loads(line)
                 stream.write(b"ok\n" if self._take(write) else b"stale\n")

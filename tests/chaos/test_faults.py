@@ -138,14 +138,6 @@ class Pods:
         return self
 
 
-@pytest.fixture
-def sleeper(tmp_path):
-    process = Process(["sleep", "60"], tmp_path / "log")
-    process.start()
-    yield process
-    process.kill()
-
-
 def state(pid: int) -> str:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -166,6 +167,74 @@ async def test_of_one_upstream_only(place):
     writer.write(b"one\n")
     assert await answer(reader) == b"ONE\n"
     assert place.proxy.seen(number) == 0
+
+
+async def test_only_the_answer_to_a_request_of_that_kind_is_lost(place):
+    reader, writer = await place.client()
+    number = place.proxy.add(Toxic("swallow", "replies", request="cr[e]ate", times=1))
+    writer.write(b"look\n")
+    assert await answer(reader) == b"LOOK\n"
+    assert place.proxy.seen(number) == 0
+    writer.write(b"create\n")
+    await place.until(lambda: place.proxy.seen(number))
+    assert place.echo.asked == [b"look\n", b"create\n"], "it was carried out"
+    again, writer = await place.client()
+    writer.write(b"create\n")
+    assert await answer(again) == b"CREATE\n", "once is enough"
+    place.proxy.lift(number)
+    with pytest.raises(ConnectionResetError):
+        await answer(reader)
+
+
+async def test_a_request_may_come_in_pieces(place):
+    _, writer = await place.client()
+    number = place.proxy.add(Toxic("hold", "replies", request="create"))
+    for piece in (b"cre", b"ate", b"\n"):
+        writer.write(piece)
+        await place.until(lambda piece=piece: any(each.tail.endswith(piece) for each in place.proxy._connections))
+    await place.until(lambda: place.proxy.seen(number))
+
+
+async def test_closed_at_the_answer_to_that_request_and_no_other(place):
+    reader, writer = await place.client()
+    number = place.proxy.add(Toxic("close", request="create"))
+    writer.write(b"open\n")
+    assert await answer(reader) == b"OPEN\n"
+    assert place.proxy.seen(number) == 0
+    writer.write(b"create\n")
+    with pytest.raises(ConnectionResetError):
+        await answer(reader)
+    assert place.proxy.seen(number) == 1
+
+
+async def test_reset_again_and_again_with_time_between(place):
+    number = place.proxy.add(Toxic("reset", ms=30))
+    answered = 0
+    while place.proxy.seen(number) < 3:
+        reader, writer = await place.client()
+        writer.write(b"one\n")
+        with contextlib.suppress(ConnectionResetError):
+            answered += await answer(reader) == b"ONE\n"
+            await answer(reader)
+    assert answered, "new connections are taken"
+    place.proxy.lift(number)
+    reader, writer = await place.client()
+    writer.write(b"two\n")
+    assert await answer(reader) == b"TWO\n"
+
+
+async def test_what_has_passed_is_counted_and_what_was_kept_back_is_not(place):
+    reader, writer = await place.client()
+    writer.write(b"one\n")
+    await answer(reader)
+    assert place.proxy.replied == 4
+    number = place.proxy.add(Toxic("hold", "replies"))
+    assert place.proxy.in_force(number)
+    writer.write(b"two\n")
+    await place.until(lambda: place.proxy.seen(number))
+    assert place.proxy.replied == 4
+    place.proxy.lift(number)
+    assert not place.proxy.in_force(number)
 
 
 async def test_lifting_again_is_no_error(place):
