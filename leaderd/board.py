@@ -85,10 +85,17 @@ class Board:
         """Called when a hold has been given back that a release may be waiting for; must neither block nor raise."""
 
     def publish(self, snapshot: Snapshot) -> None:
-        """Put up a new snapshot and wake the subscribers. Only the runner may."""
+        """Put up a new snapshot and wake the subscribers. Only the runner may. What one of them raises is raised when all are
+        awake: nobody is left in the dark by another's failure."""
         self.snapshot = snapshot
+        failure: Exception | None = None
         for wake in tuple(self._subscribers):
-            wake()
+            try:
+                wake()
+            except Exception as error:  # noqa: BLE001 - the runner ends leadership by it
+                failure = failure or error
+        if failure is not None:
+            raise failure
 
     def subscribe(self, wake: Callable[[], None]) -> Callable[[], None]:
         """Call `wake`, which must neither block nor raise, at each publication; returns the way to stop it. Latest wins."""

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from leaderd import __version__, log
 from leaderd.actions import Actions
 from leaderd.board import Board
-from leaderd.clock import BootClock
+from leaderd.clock import BootClock, jump_limit_s
 from leaderd.config.model import Config, HostPort
 from leaderd.config.problems import ConfigProblem
 from leaderd.configured import configured_store
@@ -80,7 +80,7 @@ class Daemon:
         self._output = output
         self._reloading: asyncio.Task[None] | None = None
         self._manager = ServiceManager(os.environ)
-        self._clock = BootClock(max(config.timing.margin_s, 0.1))
+        self._clock = BootClock(jump_limit_s(config.timing.margin_s, config.timing.ttl_s))
         self._identity = Identity(config.instance, secrets.token_hex(8))
         self._store = configured_store(config, self._identity, self._clock)
         names = tuple(election.name for election in config.elections)
@@ -98,10 +98,12 @@ class Daemon:
         self._journal = Journal(self._clock.wall_s)
         recording = (self._make_recorder(),) if self._store.keeps_records else ()
         self._tracing = self._make_tracing()
-        watching = (*((self._hooks,) if config.hooks else ()), *(() if self._tracing is None else (self._tracing,)))
-        observing = (transitions, metrics, self._journal, *recording, *watching)
+        observing = (transitions, metrics, self._journal, *recording, *(() if self._tracing is None else (self._tracing,)))
         observers = (Afterwards(observing, lambda error: self._runner.crash(error)),)
-        self._runner = Runner(self._core, self._store, self._board, self._clock, self._timer.arm, self._on_crash, observers)
+        heralds = (self._hooks,) if config.hooks else ()
+        self._runner = Runner(
+            self._core, self._store, self._board, self._clock, self._timer.arm, self._on_crash, observers, heralds
+        )
         self._actions = Actions(
             self._runner.deliver,
             self._board,

@@ -1,13 +1,15 @@
 """The one loop: event -> core -> board -> store. One queue, one writer, one timer; nothing here awaits.
 
-The order inside a step is I8: the new snapshot is on the board (so every answer is already right) before a command leaves for the
-store. An exception anywhere in a step first takes every term off the board, then reaches the daemon, which exits (I11).
+The order inside a step is I8: the new snapshot is on the board (so every answer is already right), and hooks are called, before a
+command leaves for the store. An exception anywhere in a step first takes every term off the board, then reaches the daemon, which
+exits (I11).
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Protocol
 
@@ -42,6 +44,7 @@ class Runner:
         arm: Callable[[float], None],
         on_crash: Callable[[BaseException], None],
         observers: tuple[Observer, ...] = (),
+        heralds: tuple[Observer, ...] = (),
     ) -> None:
         self._core = core
         self._store = store
@@ -50,6 +53,8 @@ class Runner:
         self._arm = arm
         self._on_crash = on_crash
         self._observers = observers
+        self._heralds = heralds
+        """Who is told before a command leaves for the store (I8): hooks."""
         self._queue: deque[Event] = deque()
         self._busy = False
         self.crashed = False
@@ -76,8 +81,9 @@ class Runner:
             return
         self.crashed = True
         self._queue.clear()
-        # Safety: see test_unexpected_exception_ends_leadership_first
-        self._board.publish(_without_terms(self._board.snapshot))
+        with suppress(Exception):  # a subscriber's, perhaps the same one's again; the snapshot is up
+            # Safety: see test_unexpected_exception_ends_leadership_first
+            self._board.publish(_without_terms(self._board.snapshot))
         self._on_crash(error)
 
     def _apply(self, event: Event) -> None:
@@ -93,6 +99,8 @@ class Runner:
         commands = self._core.handle(event, now_s)
         new = self._core.snapshot(now_s)
         self._board.publish(new)
+        for herald in self._heralds:
+            herald.published(old, new, now_s)
         for command in commands:
             self._store.submit(command)
         for observer in self._observers:

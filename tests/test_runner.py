@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from leaderd.board import Board
-from leaderd.clock import BootClock, Instant
+from leaderd.clock import FORGOTTEN, BootClock, Divergence, Instant, jump_limit_s
 from leaderd.election.commands import Claim, Command, OpenSession, Renew, Stand
 from leaderd.election.core import Core, CoreConfig
 from leaderd.election.events import (
@@ -31,7 +31,7 @@ from leaderd.election.events import (
     TimeReached,
 )
 from leaderd.election.problems import Outcome, Problem, Reason
-from leaderd.election.state import State
+from leaderd.election.state import Snapshot, State
 from leaderd.election.timing import RULES, Timing
 from leaderd.runner import Runner
 from leaderd.stores.base import Sink, Traffic
@@ -210,6 +210,43 @@ def test_unexpected_exception_ends_leadership_first(rig: Rig) -> None:
     assert answers == [False], "told once; nothing is applied any more"
 
 
+def test_a_raising_subscriber_ends_leadership_and_the_process_and_leaves_nobody_in_the_dark(rig: Rig) -> None:
+    rig.lead()
+    told: list[bool] = []
+
+    def fail() -> None:
+        raise RuntimeError("a subscriber's bug")
+
+    rig.board.subscribe(fail)
+    for _ in range(3):
+        rig.board.subscribe(lambda: told.append(rig.answer().leader))
+    rig.clock.boot_s = 102.0
+    rig.tell(TimeReached())
+    assert [str(error) for error in rig.crashes] == ["a subscriber's bug"]
+    assert told[-3:] == [False, False, False]
+    assert rig.answer().reason is Reason.INTERNAL_ERROR
+
+
+def test_a_loss_is_told_to_hooks_before_the_store_is_told() -> None:
+    rig = Rig()
+    order: list[str] = []
+
+    class Herald:
+        def published(self, old: Snapshot, new: Snapshot, now_s: float) -> None:
+            order.append(f"hook: {'leads' if new.elections['jobs'].term else 'does not lead'}")
+
+        def renewed(self, duration_s: float, margin_s: float | None) -> None:
+            raise AssertionError("renewals are no news")
+
+    rig.runner._heralds = (Herald(),)
+    rig.lead()
+    rig.store.on_submit = lambda command: order.append(type(command).__name__)
+    order.clear()
+    rig.clock.boot_s += 1.5  # nothing is promised any more
+    rig.tell(ResignRequested("jobs"))
+    assert order == ["hook: does not lead", "Withdraw"]
+
+
 def test_subscribers_are_woken_by_each_publication_until_they_leave(rig: Rig) -> None:
     woken: list[int] = []
     stop = rig.board.subscribe(lambda: woken.append(1))
@@ -298,3 +335,18 @@ def test_the_boot_clock_counts_steps_of_the_wall_clock_but_not_its_drift(monkeyp
     assert clock.now_s() == boot[0]
     assert clock.wall_s() == wall[0]
     assert clock.last_jump_s == pytest.approx(-600.0)
+
+
+def test_small_pauses_of_a_machine_add_up_and_harmless_steps_are_forgotten() -> None:
+    divergence = Divergence(0.5, 0.0, 0.0)
+    assert divergence.moved_by_s(1.0, 0.45) == 0.0
+    assert divergence.moved_by_s(2.0, 0.9) == pytest.approx(0.9, abs=0.01)
+    assert divergence.moved_by_s(2.1, 0.9) == 0.0, "told once"
+    back_and_forth = Divergence(0.5, 0.0, 0.0)
+    assert back_and_forth.moved_by_s(1.0, -0.4) == 0.0
+    assert back_and_forth.moved_by_s(2.0, 0.05) == 0.0
+    assert back_and_forth.moved_by_s(3.0, 0.45) == pytest.approx(0.85, abs=0.01), "a step back hides no pause"
+    rare = Divergence(0.5, 0.0, 0.0)
+    assert all(rare.moved_by_s(3600.0 * hour, 0.3 * hour) == 0.0 for hour in range(1, 100))
+    assert jump_limit_s(0.5, 10.0) + FORGOTTEN * 10.0 == pytest.approx(0.5), "what goes unnoticed in a lease fits into the margin"
+    assert jump_limit_s(0.0, 10.0) == 0.1

@@ -16,7 +16,7 @@ from leaderd.stores.consul.http1 import BrokenError, NotHttpError, TooLongError,
 SOON_S = 14 * 86_400.0
 """A certificate that ends within this time is a finding."""
 JUMP_S = 0.25
-"""Wall and boot clock may part by this much during a check-up: slewing is at most 0.05 %."""
+"""Wall and boot clock may part by this much during a check-up: only steps part them, but each is read at its own moment."""
 SKEW_S = 5.0
 """A difference in the time of day above this is a finding; HTTP tells whole seconds."""
 _STA_UNSYNC = 0x40

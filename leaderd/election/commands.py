@@ -41,7 +41,10 @@ class Renew:
 
 @dataclass(frozen=True, slots=True)
 class CloseSession:
-    """Give the session up for good: revoke it if that is still possible, forget it, stop every watch. Never answered."""
+    """Give the session up for good: revoke it if that is still possible, forget it, stop every watch. Never answered.
+
+    Sent only when nothing that was promised under the session is left, so it may free everything at once.
+    """
 
     epoch: int
 

@@ -95,7 +95,8 @@ class Core:
     @property
     def finished(self) -> bool:
         """Drained: every entry is out of the store, and the session is closed."""
-        return self.draining and not self.session.live and all(e.phase is Phase.OUT for e in self.elections.values())
+        closed = not self.session.live and not self.session.closing
+        return self.draining and closed and all(e.phase is Phase.OUT for e in self.elections.values())
 
     def handle(self, event: Event, now_s: float) -> list[Command]:
         """Take one event at `now_s` and return what is to be done, in this order."""
@@ -131,6 +132,7 @@ class Core:
             case ReleaseForced():
                 for election in self.elections.values():
                     commands += election.release(self.session.epoch, now_s, forced=True)
+                commands += self.session.close()
             case _:
                 assert_never(event)
         return commands + self._go_on(now_s)
@@ -141,7 +143,7 @@ class Core:
             return math.inf
         live = self.session.live
         session_s = math.inf if self.draining and not live else self.session.next_deadline_s(now_s)
-        close_s = self._close_s if self._drained else math.inf
+        close_s = self._close_s if self._drained else self._promised_until_s if self.session.closing else math.inf
         return min(session_s, close_s, *(e.next_deadline_s(live, self.wall_ahead_s) for e in self.elections.values()))
 
     def snapshot(self, now_s: float) -> Snapshot:
@@ -176,20 +178,30 @@ class Core:
         writing = any(election.orders.records.busy for election in self.elections.values())
         return self.close_at_s + (LAST_WORDS_S if writing else 0.0)
 
+    @property
+    def _promised_until_s(self) -> float:
+        """The latest instant until which anything is promised in any election."""
+        return max(election.ledger.until_s for election in self.elections.values())
+
     def _pass_deadlines(self, now_s: float) -> list[Command]:
         """End what has run out by `now_s`, before anything else is believed."""
-        if not self.session.expired(now_s):
+        if self.session.expired(now_s):
+            self._end_session(Problem(Outcome.UNKNOWN, Reason.LEASE_EXPIRED, self._why_expired()), now_s)
             return []
-        return self._end_session(Problem(Outcome.UNKNOWN, Reason.LEASE_EXPIRED, self._why_expired()), now_s)
+        commands: list[Command] = []
+        for election in self.elections.values():
+            # Safety: see test_a_late_reply_revives_no_term
+            commands += election.expire(self.session.epoch, now_s)
+        return commands
 
     def _why_expired(self) -> str:
         last = self.session.problem
         return "the store confirmed no renewal before the deadline" + (f"; last: {last.detail}" if last else "")
 
-    def _end_session(self, problem: Problem, now_s: float) -> list[Command]:
+    def _end_session(self, problem: Problem, now_s: float) -> None:
         for election in self.elections.values():
             election.session_ended(problem)
-        return self.session.end(problem, now_s)
+        self.session.end(problem, now_s)
 
     def _on_session(self, event: SessionEvent, now_s: float) -> list[Command]:
         session = self.session
@@ -202,15 +214,16 @@ class Core:
                 for election in self.elections.values():
                     election.orders.session_began()
                 unfit = session.opened(event, now_s)
-                return self._end_session(unfit, now_s) if unfit is not None else []
+                if unfit is not None:
+                    self._end_session(unfit, now_s)
             case SessionFailed():
-                return self._end_session(event.problem, now_s)
+                self._end_session(event.problem, now_s)
             case Renewed():
                 return self._on_renewed(event, now_s)
             case RenewFailed():
                 session.renew_failed(event, now_s)
             case SessionGone():
-                return self._end_session(event.problem, now_s)
+                self._end_session(event.problem, now_s)
             case Disconnected():
                 session.connected, session.problem = False, event.problem
                 if self.config.timing.step_down_on_suspend:
@@ -296,20 +309,25 @@ class Core:
         if not self.started:
             return commands
         if self.draining and session.phase is SessionPhase.OPENING:
-            return session.end(None, now_s)
+            session.end(None, now_s)
         if not session.live:
-            return commands if self.draining else session.open(now_s)
+            commands += self._close(now_s)
+            return commands if self.draining else commands + session.open(now_s)
         wall_s = now_s + self.wall_ahead_s
         for election in self.elections.values():
-            commands += election.expire(session.epoch, now_s)
             commands += election.obey(session.epoch, now_s, wall_s, self.config.instance)
             commands += election.release(session.epoch, now_s)
             commands += election.withdraw_again(session.epoch, now_s)
             commands += election.stand(session.epoch, now_s)
             commands += election.tidy(session.epoch, now_s, wall_s, self.config.instance)
         if self._drained and now_s >= self._close_s:
-            return commands + session.end(None, now_s)
+            session.end(None, now_s)
+            return commands + self._close(now_s)
         return commands + session.renew(self._entries(), now_s)
+
+    def _close(self, now_s: float) -> list[Command]:
+        # Safety: see test_session_closed_before_promises_lapsed
+        return self.session.close() if all(e.ledger.lapsed(now_s) for e in self.elections.values()) else []
 
     def _entries(self) -> tuple[Entry, ...]:
         proven = {Phase.QUEUED, Phase.CLAIMING, Phase.LEADING, Phase.RELEASING}

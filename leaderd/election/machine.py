@@ -125,8 +125,10 @@ class Election:
         """End a term whose deadline passed although the session lives on (its entry was not confirmed); stand anew."""
         if self.term is None or now_s < self.term.valid_until_s:
             return []
+        self._enter(Phase.RELEASING)
+        self.term = None
         self._because(Reason.LEASE_EXPIRED, "no renewal confirmed our entry before the deadline")
-        return self._withdraw(epoch)
+        return self.release(epoch, now_s)  # promises may reach further: the deadline before this one did, if the ttl was cut
 
     def tidy(self, epoch: int, now_s: float, wall_s: float, instance: str) -> list[Command]:
         """Put the records in order: what is over or has arrived, if we lead; what asks for us, if we stand."""

@@ -66,6 +66,8 @@ class Session:
         self.connected = False
         self.problem: Problem | None = None
         self.ever_live = False
+        self.closing = False
+        """Whether it has ended here, and the store has not been told yet (`close`)."""
 
     @property
     def live(self) -> bool:
@@ -86,7 +88,7 @@ class Session:
 
     def open(self, now_s: float) -> list[Command]:
         """Open a session if none is open or opening and the back-off has passed."""
-        if self.phase is not SessionPhase.CLOSED or now_s < self.open_at_s:
+        if self.phase is not SessionPhase.CLOSED or self.closing or now_s < self.open_at_s:
             return []
         self.phase = SessionPhase.OPENING
         self.epoch += 1
@@ -161,8 +163,8 @@ class Session:
         # Safety: see test_renewing_a_dead_session
         return self.live and now_s >= self.valid_until_s
 
-    def end(self, problem: Problem | None, now_s: float) -> list[Command]:
-        """Put the session away for good, and set the back-off for the next one."""
+    def end(self, problem: Problem | None, now_s: float) -> None:
+        """Put the session away for good, and set the back-off for the next one, which waits until this one is closed."""
         was_live = self.live
         self.phase = SessionPhase.CLOSED
         self.valid_until_s = -math.inf
@@ -174,12 +176,20 @@ class Session:
         self.open_at_s = now_s if was_live and self.backoff.attempts == 0 else now_s + self.backoff.next_s()
         if was_live and self.backoff.attempts == 0:
             self.backoff.attempts = 1
+        self.closing = True
+
+    def close(self) -> list[Command]:
+        """Let the store have what is left of an ended session. Only when nothing promised is left: the store may have erred, or
+        somebody in between, who said that the session was gone."""
+        if not self.closing:
+            return []
+        self.closing = False
         return [CloseSession(self.epoch)]
 
     def next_deadline_s(self, now_s: float) -> float:
         """The next instant at which this machine has something to do; infinity if none."""
         if self.phase is SessionPhase.CLOSED:
-            return self.open_at_s
+            return math.inf if self.closing else self.open_at_s
         if self.phase is SessionPhase.OPENING:
             return math.inf
         if self.asked is None:

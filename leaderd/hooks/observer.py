@@ -1,4 +1,4 @@
-"""Which hook is due: an observer of the runner. By the time it hears of a loss every answer is no already (I8).
+"""Which hook is due: a herald of the runner. It hears of a loss when every answer is no already, and the store not yet told (I8).
 
 Level-triggered: for each election it knows what was told last, and what is so now; while they differ it tells, one call at a time.
 A change overtaken by a newer one is not told; but every `on_acquire` that was called is followed by its `on_lose` before the next.

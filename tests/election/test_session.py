@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from leaderd.election.commands import CloseSession, Entry, OpenSession, Renew, Stand
+from leaderd.election.commands import CloseSession, Entry, OpenSession, Renew, Stand, Withdraw
 from leaderd.election.events import (
     Claimed,
     Connected,
     Disconnected,
+    DrainRequested,
     Elected,
+    Queued,
+    ReleaseForced,
     Renewed,
     RenewFailed,
     SessionFailed,
@@ -19,7 +22,7 @@ from leaderd.election.events import (
     TimeReached,
 )
 from leaderd.election.problems import Outcome, Problem, Reason
-from leaderd.election.state import State
+from leaderd.election.state import State, Term
 from leaderd.election.timing import Timing
 from tests.election.playbook import DOWN, GONE, LOST, VALID_S, Playbook
 
@@ -175,6 +178,72 @@ def test_session_gone_ends_every_term_at_once() -> None:
     assert play.tell(SessionGone(1, GONE)) == [CloseSession(1), OpenSession(2, 10.0)]
     assert not play.leading()
     assert play.view().reason is Reason.SESSION_GONE
+
+
+def test_a_session_said_to_be_gone_is_closed_when_nothing_promised_is_left() -> None:
+    play = Playbook("jobs", "mail").led()
+    until_s = play.promise(4.0)
+    assert play.tell(SessionGone(1, GONE)) == [], "whoever said so may be wrong, and closing would free what is held"
+    assert not play.leading()
+    assert play.state() is State.UNKNOWN
+    assert play.wake() == [CloseSession(1), OpenSession(2, 10.0)]
+    assert play.now_s == until_s
+
+
+def test_a_draining_candidate_closes_such_a_session_before_it_ends_and_at_once_if_forced() -> None:
+    play = Playbook().led()
+    until_s = play.promise(4.0)
+    play.tell(SessionGone(1, GONE))
+    assert play.tell(DrainRequested()) == []
+    assert not play.core.finished
+    assert play.wake() == [CloseSession(1)]
+    assert play.now_s == until_s
+    assert play.core.finished
+    other = Playbook().led()
+    other.promise(4.0)
+    other.tell(SessionGone(1, GONE))
+    other.tell(DrainRequested())
+    assert other.tell(ReleaseForced()) == [CloseSession(1)]
+    assert other.core.finished
+    assert other.tell(ReleaseForced()) == []
+
+
+def test_a_late_reply_revives_no_term() -> None:
+    """A term claimed while a renewal was out has the deadline of the one before: it may pass while the session lives on."""
+    play = Playbook().opened()
+    start_s = play.now_s
+    assert play.wake() == [Renew(1, ())]
+    play.tell(Queued(1, "jobs", 5))
+    play.tell(Elected(1, "jobs", 5, 0))
+    play.tell(Claimed(1, "jobs", 5, play.now_s))
+    play.tell(Renewed(1, play.now_s, 10.0))
+    assert play.wake() == [Renew(1, (Entry("jobs", 5),))]
+    play.at(start_s + VALID_S)
+    assert not play.leading()
+    assert play.tell(Renewed(1, start_s + 4.0, 10.0, frozenset({"jobs"}))) == [Withdraw(1, "jobs", 5), Renew(1, ())]
+    assert not play.leading()
+    assert play.view().reason is Reason.LEASE_EXPIRED
+
+
+def test_a_ttl_cut_under_a_promise_ends_the_term_but_frees_nothing_before_it_has_lapsed() -> None:
+    play = Playbook().led()
+    until_s = play.promise(9.0)
+    asked = play.wake()
+    assert [type(c) for c in asked] == [Renew]
+    sent_s = play.now_s
+    play.tell(Renewed(1, sent_s, 3.0, frozenset({"jobs"})))
+    assert play.view().term == Term(5, 100.0, sent_s + 2.5)
+    play.at(sent_s + 1.5).tell(TimeReached())
+    play.tell(Renewed(1, sent_s + 0.5, 3.0))  # confirms the session, not the entry
+    play.at(sent_s + 2.5)
+    assert Withdraw(1, "jobs", 5) not in play.tell(TimeReached())
+    assert not play.leading()
+    play.tell(Renewed(1, play.now_s, 10.0))
+    while play.now_s < until_s:
+        commands = play.wake()
+        assert (Withdraw(1, "jobs", 5) in commands) is (play.now_s >= until_s)
+        if any(isinstance(c, Renew) for c in commands):
+            play.tell(Renewed(1, play.now_s, 10.0))
 
 
 def test_a_session_that_dies_again_before_a_renewal_is_replaced_with_back_off() -> None:

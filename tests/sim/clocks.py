@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from leaderd.clock import Instant
+from leaderd.clock import Divergence, Instant
 from tests.sim.world import World
 
 
@@ -19,6 +19,8 @@ class HostClock:
         self._true_s = 0.0
         self.rate = rate
         self.jump_limit_s = jump_limit_s
+        self._lost_s = 0.0
+        self._divergence = Divergence(jump_limit_s, offset_s, 0.0)
         self.jumps = 0
         self.stopped = False
         self.suspended_s = 0.0
@@ -53,6 +55,7 @@ class HostClock:
         lost_s = self._world.now_s - self._true_s
         self.stopped = False
         self._true_s = self._world.now_s
-        if lost_s > self.jump_limit_s:
+        self._lost_s += lost_s
+        if self._divergence.moved_by_s(self._base_s, self._lost_s):
             self.jumps += 1
         return lost_s

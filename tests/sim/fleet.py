@@ -9,6 +9,7 @@ from typing import Any
 
 from chaos.checkers import Claim, Finding, leaderless, merged, overlaps, token_faults, without
 from chaos.checkers.tokens import IN_FLIGHT_S
+from leaderd.clock import jump_limit_s
 from tests.sim.apps import Apps, learn
 from tests.sim.clocks import HostClock
 from tests.sim.evidence import Evidence
@@ -91,7 +92,7 @@ class Fleet:
     # ---- putting it together
 
     def _clock(self, i: int) -> HostClock:
-        limit_s = max(self.plan.timing.margin_s, 0.1)
+        limit_s = jump_limit_s(self.plan.timing.margin_s, self.plan.timing.ttl_s)
         return HostClock(self.world, 1000.0 + 777.7 * i, self.plan.rates[i], limit_s)
 
     def _host(self, i: int) -> Host:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from leaderd.board import Answer, Board
-from leaderd.clock import Instant
+from leaderd.clock import Divergence, Instant
 from leaderd.election import commands as c
 from leaderd.election import events as e
 from leaderd.election.core import Core
@@ -134,6 +134,18 @@ def test_renewing_a_dead_session(monkeypatch: Patch, store: str) -> None:
 
     monkeypatch.setattr(Session, "next_deadline_s", deadline_s)
     found_by(store, rules=ANY)
+
+
+@pytest.mark.parametrize("store", ["etcd", "zookeeper", "consul"])
+def test_small_pauses_not_added_up(monkeypatch: Patch, store: str) -> None:
+    """Looking for one large step of the wall clock only, where a machine was stopped many times for a little less."""
+
+    def step_s(self: Divergence, boot_s: float, offset_s: float) -> float:
+        by_s, self._low_s = offset_s - self._low_s, offset_s
+        return by_s if abs(by_s) > self._limit_s else 0.0
+
+    monkeypatch.setattr(Divergence, "moved_by_s", step_s)
+    found_by(store)
 
 
 def test_no_high_water_mark(monkeypatch: Patch) -> None:

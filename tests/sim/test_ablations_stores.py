@@ -15,8 +15,10 @@ from leaderd.election.machine import Election
 from leaderd.election.state import Phase
 from leaderd.election.timing import RULES, StoreRule
 from tests.sim.ablation import ANY, TOKEN, Patch, found_by
-from tests.sim.fleet import DRIVERS
+from tests.sim.fleet import DRIVERS, simulate
+from tests.sim.plan import draw
 from tests.sim.stores.consul import ConsulDriver
+from tests.sim.stores.driver import NO_SESSION
 from tests.sim.stores.etcd import EtcdDriver
 from tests.sim.stores.queue import QueueDriver, Slot
 from tests.sim.stores.ready import OWN, Readiness
@@ -166,6 +168,25 @@ def test_heartbeat_without_quorum_check(store: str) -> None:
             return self.cluster.op_exists
 
     found_by(store, {"etcd": DeposedEtcd, "consul": DeposedConsul, "zookeeper": StaleFollower}[store])
+
+
+class Credulous(ConsulDriver):
+    """A driver that takes one server's word for it that the session is gone."""
+
+    def doubt(self, command: c.Renew, sid: int, sent_at_s: float) -> None:
+        self.emit(e.SessionGone(command.epoch, NO_SESSION))
+
+
+def test_a_credulous_driver_alone_does_no_harm() -> None:
+    """The control of the next test: what the core was told wrongly it does not act upon before its promises have lapsed."""
+    for seed in range(100):
+        assert not simulate(draw("consul", seed), drivers={**DRIVERS, "consul": Credulous}).findings
+
+
+def test_session_closed_before_promises_lapsed(monkeypatch: Patch) -> None:
+    """Giving up what is left of a session, which may be all of it, while somebody still holds a yes of ours."""
+    monkeypatch.setattr(Core, "_close", lambda self, now_s: self.session.close())
+    found_by("consul", Credulous)
 
 
 def test_asked_timeout_instead_of_negotiated() -> None:

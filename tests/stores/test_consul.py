@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from leaderd.election.events import (
     Event,
     Queued,
     QueueSeen,
+    Renewed,
     RenewFailed,
     SessionFailed,
     SessionGone,
@@ -29,6 +31,7 @@ from leaderd.election.events import (
 from leaderd.election.problems import Outcome, Reason
 from leaderd.stores.address import Credentials, Tls, parse_address
 from leaderd.stores.consul import ConsulStore
+from leaderd.stores.consul.agents import Agents, Reply
 from leaderd.stores.consul.wire import LOCK_FLAGS, Mark
 from testbed import ConsulCluster, require
 from testbed.tls import TlsFiles, make
@@ -445,6 +448,45 @@ async def test_a_waiting_candidate_notices_its_session_destroyed_within_a_second
     (own,) = [session["ID"] for session in sessions if session["Name"] == "leaderd waiter"]
     await place.api("PUT", f"/v1/session/destroy/{own}")
     await two.expect(SessionGone, within_s=1.0)
+
+
+@pytest.mark.parametrize("holding", [False, True])
+async def test_a_session_is_gone_only_if_leader_and_quorum_agree(
+    place: Place, holding: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A leader just elected may not have read of the session yet; who believed it would give up a lock that is held."""
+    one = await place.candidate()
+    entries = (Entry("e", (await one.lead()).token),) if holding else ()
+    call = Agents.call
+
+    async def forgetful(self: Agents, method: str, path: str, *args: Any, **more: Any) -> Reply:
+        reply = await call(self, method, path, *args, **more)
+        if path.startswith("session/renew/"):
+            return replace(reply, status=404, body=f"Session id '{path.rpartition('/')[2]}' not found".encode())
+        return reply
+
+    monkeypatch.setattr(Agents, "call", forgetful)
+    one.submit(Renew(one.epoch, entries))
+    refused = await one.expect(RenewFailed)
+    assert refused.problem.reason is Reason.STALE_STORE_NODE
+    monkeypatch.undo()
+    one.submit(Renew(one.epoch, entries))
+    assert (await one.expect(Renewed)).owned == ({"e"} if holding else set())
+
+
+async def test_a_session_that_the_token_may_not_see_is_not_gone(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = await place.candidate()
+    call = Agents.call
+
+    async def blind(self: Agents, method: str, path: str, *args: Any, **more: Any) -> Reply:
+        reply = await call(self, method, path, *args, **more)
+        return replace(reply, body=b"[]") if path.startswith("session/info/") else reply
+
+    monkeypatch.setattr(Agents, "call", blind)
+    one.submit(Renew(one.epoch, ()))
+    refused = await one.expect(RenewFailed)
+    assert refused.problem.reason is Reason.PERMISSION_DENIED
+    assert "session read" in refused.problem.detail
 
 
 async def test_the_agents_restart_ends_no_session(tmp_path: Path) -> None:

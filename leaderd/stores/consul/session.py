@@ -7,6 +7,11 @@ Why a session is good for `min(ttl, lock-delay)` from the send of a proof:
 3. A session proven alive at or after `sent_at` may yet be invalidated in less than its ttl (an operator, a node that leaves): then
    the lock-delay keeps everybody from the lock for that long. It is set to the ttl, and health checks, which would invalidate
    sessions all the time, are switched off. Both are read back after opening.
+
+That a session does not exist is believed only when both say so: the leader, whom a renewal asks, and a quorum. A renewal is
+answered out of the leader's own memory (agent/consul/session_endpoint.go: `Renew`), which a leader just elected may still be
+filling; and a record that a quorum does not show may be one that our token may not read. Whoever believes too much gives up a lock
+that is held.
 """
 
 from __future__ import annotations
@@ -149,30 +154,27 @@ class Session:
     async def renew(self, entries: tuple[Entry, ...]) -> None:
         """Renew, and have a quorum confirm what we hold, both at once: neither needs the other's answer (see the module's text)."""
         sent_at_s = self.now_s()
-        results = await asyncio.gather(self._keep(), self._prove(entries), return_exceptions=True)
-        problems: list[Problem] = []
-        for result in results:
-            if isinstance(result, CallFailed):
-                problems.append(result.problem)
-            elif isinstance(result, BaseException):
-                raise result
-        gone = next((p for p in problems if p.reason is Reason.SESSION_GONE), None)
-        if gone is not None:
-            self.gone(gone.detail)
-        elif problems:
-            self.emit(RenewFailed(self.epoch, sent_at_s, problems[0]))
-            if problems[0].reason in PASSING:
+        kept, lost = await asyncio.gather(_outcome(self._keep()), _outcome(self._prove(entries)))
+        shown: object = lost
+        if isinstance(kept, CallFailed) and isinstance(lost, frozenset) and entries and len(lost) == len(entries):
+            shown = await _outcome(self.prove_alive())  # no lock of ours shows that the session lives: look at itself
+        if _says_gone(kept) and _says_gone(shown):
+            self.gone(self._gone_text)
+            return
+        problem = _doubt(kept, shown)
+        if problem is not None:
+            self.emit(RenewFailed(self.epoch, sent_at_s, problem))
+            if problem.reason in PASSING:
                 self.agents.interrupt()
-        else:
-            lost = results[1]
-            assert isinstance(lost, frozenset)
-            owned = frozenset(entry.election for entry in entries) - lost
-            self.emit(Renewed(self.epoch, sent_at_s, self.granted_s, owned, lost))
+            return
+        assert isinstance(lost, frozenset)
+        owned = frozenset(entry.election for entry in entries) - lost
+        self.emit(Renewed(self.epoch, sent_at_s, self.granted_s, owned, lost))
 
     async def _keep(self) -> None:
         reply = await self.agents.call("PUT", f"session/renew/{self.id}", self.call_s, again=True)
         if reply.status == 404 and self.id in reply.text:
-            raise failed(Reason.SESSION_GONE, f"session {self.id} is gone: expired, or destroyed by somebody")
+            raise failed(Reason.SESSION_GONE, self._gone_text)
         if _expect(reply, lambda body: wire.read_session(body, self.id), "session/renew") is None:
             raise failed(Reason.WRONG_PROTOCOL, "session/renew: an empty answer", Outcome.UNKNOWN)
 
@@ -199,11 +201,15 @@ class Session:
         return frozenset()
 
     async def prove_alive(self) -> int:
-        """Have a quorum confirm that the session exists; its index. Raises `CallFailed` with SESSION_GONE if it does not."""
+        """Have a quorum confirm that the session exists; its index. Raises `CallFailed` with SESSION_GONE if it shows none."""
         reply = await self.agents.call("GET", f"session/info/{self.id}?consistent", self.call_s, again=True)
         if _expect(reply, lambda body: wire.read_session(body, self.id), "session/info") is None:
-            raise failed(Reason.SESSION_GONE, f"session {self.id} is gone: expired, or destroyed by somebody")
+            raise failed(Reason.SESSION_GONE, self._gone_text)
         return reply.index
+
+    @property
+    def _gone_text(self) -> str:
+        return f"session {self.id} is gone: expired, or destroyed by somebody"
 
     async def _watch(self, index: int) -> None:
         """Notice within a round trip that somebody destroyed the session, also while we hold nothing."""
@@ -221,8 +227,8 @@ class Session:
                     index = await self.prove_alive()
                 attempts = 0
             except CallFailed as error:
-                if error.problem.reason is Reason.SESSION_GONE:
-                    self.gone(error.problem.detail)
+                if error.problem.reason is Reason.SESSION_GONE and _says_gone(await _outcome(self._keep())):
+                    self.gone(self._gone_text)
                     return
                 attempts, index = attempts + 1, 0
                 await asyncio.sleep(backoff_s(attempts))
@@ -257,9 +263,8 @@ class Session:
             keys = sorted({op["KV"]["Key"] for place, op in enumerate(ops) if place in txn.places()})
             raise failed(Reason.PERMISSION_DENIED, f"permission denied: the token needs key write on {', '.join(keys[:3])}")
         if txn.sessionless:
-            detail = f"session {self.id} is gone: expired, or destroyed by somebody"
-            self.gone(detail)
-            raise failed(Reason.SESSION_GONE, detail)
+            self.gone(self._gone_text)  # committed by a quorum, which looked for the session
+            raise failed(Reason.SESSION_GONE, self._gone_text)
         return txn
 
     async def _txn(self, body: bytes, consistent: bool, again: bool) -> wire.Txn:
@@ -291,6 +296,31 @@ class Session:
     async def read_tree_changed(self, prefix: str, index: int) -> tuple[tuple[wire.Record, ...], int]:
         """Wait until something under the prefix may have changed since `index`, and read it all."""
         return _tree(await self.agents.wait(f"kv/{prefix}", "recurse&", index, WAIT_S, self.call_s), prefix)
+
+
+async def _outcome(call: Coroutine[Any, Any, T]) -> T | CallFailed:
+    """What a call returns, or how it failed."""
+    try:
+        return await call
+    except CallFailed as error:
+        return error
+
+
+def _says_gone(outcome: object) -> bool:
+    return isinstance(outcome, CallFailed) and outcome.problem.reason is Reason.SESSION_GONE
+
+
+def _doubt(kept: CallFailed | None, shown: object) -> Problem | None:
+    """Why a renewal proves nothing, or None if it does: what the leader said of the session, and what a quorum showed."""
+    # Safety: see test_a_session_is_gone_only_if_leader_and_quorum_agree
+    if _says_gone(kept) and not isinstance(shown, CallFailed):
+        detail = "the server says that the session is gone, a quorum that it is there: it may not have caught up"
+        return Problem(Outcome.UNKNOWN, Reason.STALE_STORE_NODE, detail)
+    if _says_gone(shown) and kept is None:
+        detail = "a quorum does not show the session, which the leader renews: may the token read it (session read on the node)?"
+        return Problem(Outcome.FAILED, Reason.PERMISSION_DENIED, detail)
+    failures = [each.problem for each in (kept, shown) if isinstance(each, CallFailed)]
+    return next((problem for problem in failures if problem.reason is not Reason.SESSION_GONE), None)
 
 
 def following(index: int, now: int) -> int:

@@ -66,6 +66,21 @@ def pause_machine(fleet: Fleet, strike: Strike) -> None:
     fleet.pause_machine(host, max(strike.for_s, host.clock.jump_limit_s * 1.01))
 
 
+def hiccups(fleet: Fleet, strike: Strike) -> None:
+    """The virtual machine is stopped again and again, each time for too short to be noticed by itself; then nothing is heard."""
+    host = fleet.host(strike)
+    for_s = max(strike.for_s, fleet.plan.timing.ttl_s)
+    fleet.disturb([host], for_s)
+    fleet.note(strike, host.config.name)
+    for node in fleet.cluster.nodes:
+        fleet.block(host, host.config.name, node.name, for_s, 0.0)
+    at_s, end_s = fleet.world.now_s, fleet.world.now_s + for_s
+    while at_s < end_s:
+        stop_s = host.clock.jump_limit_s * (0.6 + 0.39 * fleet.world.rng.random())
+        fleet.world.at(at_s, fleet.pause_machine, host, stop_s)
+        at_s += stop_s + 0.05 + 0.3 * fleet.world.rng.random()
+
+
 def stop_in_renewal(fleet: Fleet, strike: Strike) -> None:
     """Stopped while a renewal is under way, so that its reply lies waiting; then cut off, so that no other follows."""
     host = fleet.host(strike)

@@ -98,6 +98,14 @@ def change_store_leader(fleet: Fleet, strike: Strike) -> None:
         fleet.cluster.promote(fleet.world.rng.choice(able))
 
 
+def forgetful_leader(fleet: Fleet, strike: Strike) -> None:
+    """Consul: another server leads, and says of sessions that it has not read from its log yet that they do not exist."""
+    change_store_leader(fleet, strike)
+    fleet.note(strike)
+    for session in fleet.cluster.sessions.values():
+        session.forgotten_until_s = fleet.world.now_s + (0.1 + strike.dose) * fleet.plan.timing.ttl_s / 2.0
+
+
 def invalidate_session(fleet: Fleet, strike: Strike) -> None:
     """Consul: a health check fails, the agent leaves: the session ends long before its ttl; the lock-delay must cover it.
 

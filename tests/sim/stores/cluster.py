@@ -30,6 +30,8 @@ class SimSession:
     watched: bool = False
     """Whether an event that looks after its expiry is under way."""
     lock_delay_s: float = 0.0
+    forgotten_until_s: float = 0.0
+    """True time until which a new leader of Consul, still reading its log, does not know it."""
 
 
 @dataclass(slots=True)

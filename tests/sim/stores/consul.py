@@ -23,7 +23,7 @@ from leaderd.election.events import (
     Withdrawn,
 )
 from tests.sim.stores.cluster import Respond, SimEntry, SimSession, StoreNode
-from tests.sim.stores.driver import LOST, NO_SESSION, SILENT, TAKEN_AWAY, SimStore, asked
+from tests.sim.stores.driver import LOST, NO_SESSION, SILENT, STALE, TAKEN_AWAY, SimStore, asked
 from tests.sim.stores.queue import Owned, QueueCluster, Slot
 
 DEPOSED_S = 2.5
@@ -66,10 +66,12 @@ class ConsulServer(QueueCluster):
         self.commit(node, change, respond)
 
     def op_renew(self, node: StoreNode, sid: int, respond: Respond) -> None:
-        """session/renew: the ttl, or 0 for an unknown session. The leader answers by itself, deposed or not."""
+        """session/renew: the ttl, or 0 for an unknown session. The leader answers by itself, deposed or not caught up yet."""
         leader = self.leader
         if leader is not None and (node is leader or (self.healthy(node) and self.healthy(leader))):
             session = self.live(sid)
+            if session is not None and session.forgotten_until_s > self.world.now_s:
+                session = None
             if session is not None:
                 self.touch(session, session.ttl_s)
             respond(session.ttl_s if session is not None else 0.0)
@@ -80,6 +82,10 @@ class ConsulServer(QueueCluster):
         """What a deposed leader remembers of a session."""
         session = self.live(sid) or next((s for s in self._ended if s.sid == sid), None)
         return session.ttl_s if session is not None else 0.0
+
+    def op_alive(self, node: StoreNode, sid: int, respond: Respond) -> None:
+        """session/info?consistent: whether it exists."""
+        self.commit(node, lambda: self.live(sid) is not None, respond)
 
     def op_check(self, node: StoreNode, sid: int, entries: Owned, respond: Respond) -> None:
         """kv?consistent: which locks the session holds, as acquired with these tokens."""
@@ -135,6 +141,20 @@ class ConsulServer(QueueCluster):
             self.marks[election] = token
             self.next_revision()
             return True
+
+        self.commit(node, change, respond)
+
+    def op_put_away(self, node: StoreNode, sid: int, respond: Respond) -> None:
+        """Unlock whatever the session holds, which no lock-delay follows; then session/destroy."""
+
+        def change() -> None:
+            for election in self.entries:
+                entry = self.find(election, sid)
+                if entry is not None:
+                    self.remove(election, entry)
+            session = self.live(sid)
+            if session is not None:
+                self.end(session)
 
         self.commit(node, change, respond)
 
@@ -217,9 +237,19 @@ class ConsulDriver(SimStore):
         if result is LOST:
             self.emit(RenewFailed(command.epoch, sent_at_s, SILENT))
         elif result <= 0.0:
-            self.emit(SessionGone(command.epoch, NO_SESSION))
+            self.doubt(command, sid, sent_at_s)
         else:
             self.check(command, sid, sent_at_s, result)
+
+    def doubt(self, command: Renew, sid: int, sent_at_s: float) -> None:
+        """The leader does not know the session: a quorum has to say so, too."""
+        self.call(self.cluster.op_alive, sid, done=partial(self._doubted, command, sent_at_s))
+
+    def _doubted(self, command: Renew, sent_at_s: float, result: Any) -> None:
+        if result is False:
+            self.emit(SessionGone(command.epoch, NO_SESSION))
+        else:
+            self.emit(RenewFailed(command.epoch, sent_at_s, SILENT if result is LOST else STALE))
 
     def check(self, command: Renew, sid: int, sent_at_s: float, ttl_s: float) -> None:
         """The consistent half of a heartbeat."""
@@ -233,11 +263,11 @@ class ConsulDriver(SimStore):
             self.emit(Renewed(command.epoch, sent_at_s, ttl_s, *asked(command.entries, result)))
 
     def close_session(self, command: CloseSession) -> None:
-        """session/destroy, best effort."""
+        """Unlock, then session/destroy; best effort."""
         self.slots.clear()
         self.unsettled.clear()
         if self.sid is not None and command.epoch == self.epoch:
-            self.tell(self.cluster.op_revoke, self.sid)
+            self.tell(self.cluster.op_put_away, self.sid)
             self.sid = None
 
     # ---- elections
