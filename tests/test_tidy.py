@@ -67,6 +67,20 @@ def test_every_safety_comment_names_a_test_that_exists() -> None:
     assert not missing, "each '# Safety:' comment reads 'see test_x', and test_x exists:\n" + "\n".join(missing)
 
 
+def test_the_contract_suite_has_the_cases_it_says_it_has() -> None:
+    names = {
+        node.name
+        for name, tree, _ in parsed()
+        if name.startswith("tests/contract/")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.AsyncFunctionDef)
+    }
+    rows = re.findall(r"^\|.*\|(.*)\|$", (ROOT / "tests/contract/README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    named = {case for ours in rows for case in re.findall(r"`(test_\w+)`", ours)}
+    assert len(named) > 30
+    assert not named - names
+
+
 def test_tests_wait_for_conditions_not_for_time() -> None:
     bad = []
     for name, tree, _ in parsed():

@@ -33,6 +33,22 @@ async def test_first_in_first_out(bench: Bench) -> None:
         claimed = await heir.win()
 
 
+@pytest.mark.real("the models watch whatever costs nothing")
+async def test_a_departure_is_heard_by_the_next_in_line_and_no_herd(bench: Bench) -> None:
+    bench.needs_fifo()
+    bench.needs_network()  # elsewhere nobody counts what a look costs
+    leader, heir, third, *herd = several = [await bench.candidate() for _ in range(8)]
+    claimed = await leader.lead()
+    for one in several[1:]:
+        await one.stand()
+    await bench.pause(0.5)
+    before = [one.store.traffic.requests for one in herd]
+    await leader.withdraw("e", claimed.token)
+    await heir.win()
+    await bench.pause(0.5)
+    assert [one.store.traffic.requests for one in herd] == before
+
+
 async def test_standing_again_means_the_end_of_the_queue(bench: Bench) -> None:
     bench.needs_fifo()
     one, two, three = [await bench.candidate() for _ in range(3)]
