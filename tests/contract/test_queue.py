@@ -37,7 +37,7 @@ async def test_first_in_first_out(bench: Bench) -> None:
 async def test_a_departure_is_heard_by_the_next_in_line_and_no_herd(bench: Bench) -> None:
     bench.needs_fifo()
     bench.needs_network()  # elsewhere nobody counts what a look costs
-    leader, heir, third, *herd = several = [await bench.candidate() for _ in range(8)]
+    leader, heir, _next, *herd = several = [await bench.candidate() for _ in range(8)]
     claimed = await leader.lead()
     for one in several[1:]:
         await one.stand()
