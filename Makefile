@@ -26,11 +26,13 @@ servers: $(VENV)/.dev
 	$(BIN)/python -m testbed fetch
 
 # Real servers: unpacked into .cache from Debian packages, or found on PATH; validators of what is deployed: installed there, too.
-# Where they cannot be had their tests are skipped, loudly; in CI that is a failure.
+# The core's own tests go once more, for their coverage: every branch of it. Where servers cannot be had their tests are skipped, loudly; in CI that is a failure.
 test: $(VENV)/.dev
 	$(BIN)/python -m testbed fetch || test -z "$$CI"
 	$(BIN)/python -m tests.deploy.tools || test -z "$$CI"
 	$(BIN)/python -m pytest -n 4 --dist loadgroup
+	$(BIN)/coverage run --branch --source=leaderd/election -m pytest -q tests/election
+	$(BIN)/coverage report --fail-under=100 --skip-covered
 
 sim: $(VENV)/.dev
 	$(BIN)/python -m tests.sim --seeds $(SEEDS)
