@@ -38,8 +38,10 @@ class Clock(Protocol):
 FORGOTTEN = 0.001
 """How fast steps of the wall clock are forgotten, in seconds per second: harmless ones of days do not add up to a jump."""
 
-LEAST_LIMIT_S = 0.1
-"""Below this a process that is stopped between its two readings would be taken for a jump too often."""
+LEAST_LIMIT_S = 0.02
+"""A step of the wall clock below this is never a jump: there is always a little noise between two clocks."""
+_TOGETHER_S = 0.001
+_TRIES = 3
 
 
 def jump_limit_s(margin_s: float, ttl_s: float) -> float:
@@ -77,8 +79,7 @@ class BootClock:
     """CLOCK_BOOTTIME, never going back, with an eye on the wall clock."""
 
     def __init__(self, jump_limit_s: float) -> None:
-        boot_s = time.clock_gettime(time.CLOCK_BOOTTIME)
-        self._divergence = Divergence(jump_limit_s, boot_s, time.time() - boot_s)
+        self._divergence = Divergence(jump_limit_s, *_read_both())
         self.jumps = 0
         self.last_jump_s = 0.0
 
@@ -88,8 +89,8 @@ class BootClock:
 
     def instant(self) -> Instant:
         """Read both clocks; a divergence above the limit is counted as a jump."""
-        boot_s = time.clock_gettime(time.CLOCK_BOOTTIME)
-        by_s = self._divergence.moved_by_s(boot_s, time.time() - boot_s)
+        boot_s, offset_s = _read_both()
+        by_s = self._divergence.moved_by_s(boot_s, offset_s)
         if by_s:
             self.jumps += 1
             self.last_jump_s = by_s
@@ -98,3 +99,15 @@ class BootClock:
     def wall_s(self) -> float:
         """Seconds since the epoch."""
         return time.time()
+
+
+def _read_both() -> tuple[float, float]:
+    """The boot clock, and how far the wall clock is ahead of it; read again if we were stopped in between, which is no divergence."""
+    tries = _TRIES
+    while True:
+        before_s = time.clock_gettime(time.CLOCK_BOOTTIME)
+        wall_s = time.time()
+        boot_s = time.clock_gettime(time.CLOCK_BOOTTIME)
+        tries -= 1
+        if boot_s - before_s < _TOGETHER_S or not tries:
+            return boot_s, wall_s - boot_s

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from leaderd.board import Board
-from leaderd.clock import FORGOTTEN, BootClock, Divergence, Instant, jump_limit_s
+from leaderd.clock import FORGOTTEN, LEAST_LIMIT_S, BootClock, Divergence, Instant, jump_limit_s
 from leaderd.election.commands import Claim, Command, OpenSession, Renew, Stand
 from leaderd.election.core import Core, CoreConfig
 from leaderd.election.events import (
@@ -349,4 +349,22 @@ def test_small_pauses_of_a_machine_add_up_and_harmless_steps_are_forgotten() -> 
     rare = Divergence(0.5, 0.0, 0.0)
     assert all(rare.moved_by_s(3600.0 * hour, 0.3 * hour) == 0.0 for hour in range(1, 100))
     assert jump_limit_s(0.5, 10.0) + FORGOTTEN * 10.0 == pytest.approx(0.5), "what goes unnoticed in a lease fits into the margin"
-    assert jump_limit_s(0.0, 10.0) == 0.1
+    assert jump_limit_s(0.05, 1.0) < 0.05
+    assert jump_limit_s(0.0, 10.0) == LEAST_LIMIT_S
+
+
+def test_a_process_that_is_stopped_between_its_two_readings_is_no_divergence(monkeypatch: pytest.MonkeyPatch) -> None:
+    stops = [0.0, 0.0, 0.0]  # one reading of the wall clock at the start, then one held up, then one that is not
+    now = [50.0]
+
+    def wall_s() -> float:
+        read = now[0] + 1000.0
+        now[0] += stops.pop(0) if stops else 0.0
+        return read
+
+    monkeypatch.setattr("leaderd.clock.time.time", wall_s)
+    monkeypatch.setattr("leaderd.clock.time.clock_gettime", lambda which: now[0])
+    clock = BootClock(0.05)
+    stops[:] = [0.4, 0.0]
+    assert clock.instant() == Instant(50.4, 0)
+    assert stops == []
