@@ -102,7 +102,7 @@ class BootClock:
 
 
 def _read_both() -> tuple[float, float]:
-    """The boot clock, and how far the wall clock is ahead of it. Read again if we were stopped in between: that is no divergence."""
+    """The boot clock, and how far the wall clock is ahead of it. Read again if we were stopped between: no divergence."""
     tries = _TRIES
     while True:
         before_s = time.clock_gettime(time.CLOCK_BOOTTIME)
