@@ -8,21 +8,22 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from chaos import judge, scenario, stores, verdicts
+from chaos import engine, judge, runs, scenario, stores, verdicts
 from chaos.bed import NoSuchRole
+from chaos.commit import commit
 from chaos.faults import NotBiting
 from chaos.history import Recorder, now_ns
 from chaos.probe import Probe
 from chaos.report import summary
 from chaos.scenario import AwaitLeader, AwaitNobody, Heal, Hold, Inject, Scenario, Step, seconds
 from chaos.substrates import CannotInject, attach
-from chaos.substrates.attach import Instance, Kind, Rollback, Targets
+from chaos.substrates.attach import Instance, Node, Rollback, Targets, Wanted
 from leaderd.config.durations import parse_duration
 from testbed.process import WaitTimeout, wait_until
 
@@ -38,14 +39,17 @@ Say = Callable[[str], None]
 class Attached:
     """One run. Nothing is started or stopped but by the user's commands, and each of them is undone."""
 
-    def __init__(self, targets: Targets, found: Scenario, folder: Path, say: Say) -> None:
+    def __init__(
+        self, targets: Targets, found: Scenario, folder: Path, say: Say, *, seed: int = 0, variables: Sequence[str] = ()
+    ) -> None:
         self._targets = targets
-        self._scenario = found
+        self._more = {"seed": seed, "variables": list(variables)}
         self._say = say
         self._rollback = Rollback(folder)
         self._recorder = Recorder(folder)
         self._ttl_s = parse_duration(targets.ttl)
-        self._bound_s = stores.bound_s(targets.store, self._ttl_s, store_disturbed=False)
+        self._scenario = scenario.shifted(found, seed, self._ttl_s)
+        self._bound_s = stores.bound_s(targets.store, self._ttl_s, engine.disturbs_store(found))
         promise, every_s = found.workload.promise, max(POLL_EVERY_S, parse_duration(found.workload.poll))
         self._probes = {
             each.name: Probe(each.name, Path(each.socket), targets.election, promise, self._recorder, every_s, elsewhere=True)
@@ -89,7 +93,9 @@ class Attached:
             "ttl_s": self._ttl_s,
             "bound_s": self._bound_s,
             "subject": "leaderd",
-            "seed": 0,
+            **self._more,
+            "commit": commit(),
+            "wall_ns": time.time_ns(),
             "journals": False,
             "promise_s": parse_duration(self._scenario.workload.promise),
             "began_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -130,25 +136,43 @@ class Attached:
     def _inject(self, step: Inject) -> None:
         wanted = attach.action_of(step)
         assert wanted is not None
-        kind, role = wanted
-        whom = self._who(role)
+        kind = wanted.kind
+        whom = self._whom(wanted)
         self._led_before = self._leading() or self._led_before
-        text = f"{kind}: {' '.join(each.name for each in whom)}"
+        text = f"{kind}: {'store node ' if wanted.of_nodes else ''}{' '.join(each.name for each in whom)}"
         numbers: list[int] = []
         self._in_force[step.name] = (text, numbers)
         for each in whom:
-            action = each.actions[kind]
+            action = _actions(each)[kind]
             numbers.append(self._rollback.begin(f"{kind} of {each.name}", action.undo))
             error = attach.run(action.do)
             if error is not None:
                 raise CannotInject(f"the command for {kind} of {each.name} failed: {error}")
         targets = [each.name for each in whom]
         self._recorder.note("fault", name=step.name, text=text, targets=targets, led=self._led_before)
-        seen = self._bites(kind, targets)
+        seen = self._verified(wanted, whom)
         self._recorder.note("bites", name=step.name, seen=seen)
         self._say(f"{text}; verified: {seen}")
 
-    def _bites(self, kind: Kind, names: list[str]) -> str:
+    def _whom(self, wanted: Wanted) -> Sequence[Instance | Node]:
+        if not wanted.of_nodes:
+            return self._who(wanted.role)
+        (leader,) = self._who("leader")
+        try:
+            return attach.nodes_of(self._targets, wanted.role, leader)
+        except LookupError as error:
+            raise NoSuchRole(str(error)) from None
+
+    def _verified(self, wanted: Wanted, whom: Sequence[Instance | Node]) -> str:
+        """By the user's own commands where they say how; else by what the probes see."""
+        unseen = [each.name for each in whom if _actions(each)[wanted.kind].verify is None]
+        for each in whom:
+            verify = _actions(each)[wanted.kind].verify
+            if verify is not None:
+                _until_verified(f"{wanted.kind}: {each.name}", verify, self._ttl_s + 5.0)
+        return self._bites(wanted.kind, unseen) if unseen else "its own command says so"
+
+    def _bites(self, kind: str, names: list[str]) -> str:
         probes = [self._probes[name] for name in names]
 
         def cut_off() -> bool:
@@ -199,32 +223,72 @@ class Attached:
         return seconds(span, self._ttl_s, self._bound_s)
 
 
+def _actions(each: Instance | Node) -> dict[str, attach.Action]:
+    return {str(kind): action for kind, action in each.actions.items()}
+
+
+def _until_verified(what: str, command: Sequence[str], within_s: float) -> None:
+    errors: list[str | None] = [None]
+
+    def bites() -> bool:
+        errors[0] = attach.run(command)
+        return errors[0] is None
+
+    try:
+        wait_until(bites, within_s, "the fault shows", every=0.2)
+    except WaitTimeout:
+        raise NotBiting(f"{what}: {errors[0]}") from None
+
+
 def command(options: argparse.Namespace) -> int:
     """`attach TARGETS SCENARIO --allow HOST...`; the exit codes are those of `run`."""
     targets = attach.load(Path(options.targets))
-    found = scenario.for_store(scenario.load(options.scenario), targets.store)
+    found = scenario.for_store(scenario.load(options.scenario, options.var), targets.store)
+    if found.topology != scenario.load(options.scenario).topology:
+        raise scenario.ScenarioError("the cluster is yours, so its topology is as it is: --var changes the workload only here")
     attach.check_able(targets, found)
     if options.dry_run:
         return _tell(targets, found)
-    attach.check_allowed(targets, options.allow)
-    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
-    folder = (Path(options.out) / f"{stamp}-{Path(options.scenario).stem}-attach").absolute()
-    folder.mkdir(parents=True)
+    attach.check_allowed(targets, found, options.allow)
+    listed = runs.RunList(Path(options.out))
+    seeds = [options.seed + number for number in range(options.repeat)] if options.seed or options.repeat > 1 else [0]
+    verdict_of = []
+    try:
+        for seed in seeds:
+            job = runs.Job(options.scenario, targets.store, substrate="attach", seed=seed, variables=tuple(options.var))
+            verdict_of.append(_once(job, targets, found, listed))
+    finally:
+        if listed.out.exists():
+            print(f"all runs: {summary.write(listed.out)}")
+    return {judge.PASS: 0, judge.FAIL: 1, judge.UNKNOWN: 2}[judge.worst(verdict_of)]
+
+
+def _once(job: runs.Job, targets: Targets, found: Scenario, listed: runs.RunList) -> str:
+    """One run, from its folder to its verdict. What it raises has been rolled back, and stands in the list as broken off."""
+    folder = runs.fresh(listed.out, job)
     (folder / verdicts.SCENARIO).write_text(scenario.text(found), encoding="utf-8")
     began_s = time.monotonic()
 
     def say(text: str) -> None:
-        print(f"  {time.monotonic() - began_s:6.1f} s  {text}", flush=True)
+        line = f"  {time.monotonic() - began_s:6.1f} s  {text}"
+        print(line, flush=True)
+        with (folder / runs.LOG).open("a", encoding="utf-8") as log:
+            log.write(f"{line}\n")
 
-    with _interruptible():
-        try:
-            Attached(targets, found, folder, say).run(options.scenario)
-        except NotBiting as error:
-            say(f"inconclusive: {error}")
-    codes = {judge.PASS: 0, judge.FAIL: 1, judge.UNKNOWN: 2}
-    code = codes[verdicts.judged(folder, print, took_s=time.monotonic() - began_s)]
-    print(f"all runs: {summary.write(folder.parent)}")
-    return code
+    verdict = runs.BROKEN
+    try:
+        with _interruptible():
+            try:
+                Attached(targets, found, folder, say, seed=job.seed, variables=job.variables).run(job.scenario)
+            except NotBiting as error:
+                say(f"inconclusive: {error}")
+        verdict = verdicts.judged(folder, print, took_s=time.monotonic() - began_s)
+    except (OSError, ValueError, RuntimeError) as error:
+        say(f"broke off: {error}")
+        raise
+    finally:
+        listed.finish(runs.Done(job, folder.name, verdict, time.monotonic() - began_s))
+    return verdict
 
 
 def rollback(options: argparse.Namespace) -> int:
@@ -238,11 +302,13 @@ def rollback(options: argparse.Namespace) -> int:
 
 def _tell(targets: Targets, found: Scenario) -> int:
     """What may be run where; nothing is."""
-    kinds = {wanted[0] for step in found.method if isinstance(step, Inject) and (wanted := attach.action_of(step)) is not None}
-    for each in targets.instances:
-        for kind in sorted(kinds):
-            action = each.actions[kind]
-            print(f"{each.host}: {each.name}: {kind}: {shlex.join(action.do)}\n    undone by: {shlex.join(action.undo)}")
+    every = [attach.action_of(step) for step in found.method if isinstance(step, Inject)]
+    wanted = {one for one in every if one is not None}
+    for of_nodes, everyone in ((False, targets.instances), (True, targets.nodes)):
+        for each in everyone:
+            for kind in sorted({one.kind for one in wanted if one.of_nodes is of_nodes}):
+                action = _actions(each)[kind]
+                print(f"{each.host}: {each.name}: {kind}: {shlex.join(action.do)}\n    undone by: {shlex.join(action.undo)}")
     print("nothing was done")
     return 0
 

@@ -178,7 +178,9 @@ def _running_parsers(command: Add) -> None:
     run.add_argument("--subject", choices=["leaderd", *PEERS], default="leaderd", help="default: %(default)s")
     run.add_argument("--seed", type=int, default=0, help="puts faults off by up to a third of the ttl; 0: not at all")
     run.add_argument("--repeat", type=_at_least_one, default=1, metavar="N", help="N times, with seeds SEED, SEED+1, ...")
-    run.add_argument("--var", action="append", default=[], metavar="NAME=VALUE", help="another value in the topology")
+    run.add_argument(
+        "--var", action="append", default=[], metavar="NAME=VALUE", help="another value in the topology or the workload"
+    )
     _jobs(run)
     run.add_argument("--dry-run", action="store_true", help="say what would be done")
     run.add_argument("--fail-fast", action="store_true", help="begin none after one that did not pass")
@@ -226,5 +228,8 @@ def _attach_parsers(command: Add) -> None:
         "--allow", action="append", default=[], metavar="HOST", help="each host that may be touched; refused without"
     )
     attaching.add_argument("--dry-run", action="store_true", help="say what would be run where")
+    attaching.add_argument("--seed", type=int, default=0, help="puts faults off by up to a third of the ttl; 0: not at all")
+    attaching.add_argument("--repeat", type=_at_least_one, default=1, metavar="N", help="N times, with seeds SEED, SEED+1, ...")
+    attaching.add_argument("--var", action="append", default=[], metavar="NAME=VALUE", help="another value in the workload")
     _out(attaching)
     command("rollback", attached.rollback, "undo what an attached run that was killed has left broken").add_argument("folder")

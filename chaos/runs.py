@@ -150,7 +150,7 @@ def carry_out(
         if stop.is_set():
             return None
         began_s = time.monotonic()
-        folder = _fresh(listed.out, job)
+        folder = fresh(listed.out, job)
         try:
             verdict = run_one(job, folder)
         except (OSError, ValueError, RuntimeError) as error:
@@ -183,7 +183,7 @@ def carry_out(
 _NAMING = threading.Lock()
 
 
-def _fresh(out: Path, job: Job) -> Path:
+def fresh(out: Path, job: Job) -> Path:
     """A new folder for the run, named by when it began."""
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
     with _NAMING:

@@ -130,8 +130,8 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
 
 
 def load(name: str, variables: Sequence[str] = ()) -> Scenario:
-    """The scenario of the catalogue with that name, or the file at that path, with `NAME=VALUE` for other values in its topology.
-    Raises `ScenarioError`.
+    """The scenario of the catalogue with that name, or the file at that path, with `NAME=VALUE` for other values in its topology or
+    workload. Raises `ScenarioError`.
     """
     path = Path(name) if name.endswith((".yaml", ".yml")) else FOLDER / f"{name}.yaml"
     try:
@@ -170,17 +170,20 @@ def _set(own: Expected) -> list[tuple[str, Any]]:
 
 
 def _varied(found: Scenario, variables: Sequence[str]) -> Scenario:
-    topology = {name: getattr(found.topology, name) for name in found.topology.__struct_fields__}
+    parts = {"topology": found.topology, "workload": found.workload}
+    values = {part: {name: getattr(own, name) for name in own.__struct_fields__} for part, own in parts.items()}
     for each in variables:
         name, equals, value = each.partition("=")
-        if not equals or name not in topology:
-            raise ScenarioError(f"--var {each}: write NAME=VALUE, where NAME is one of {', '.join(topology)}")
-        topology[name] = int(value) if value.isdigit() else value
+        part = next((part for part, own in values.items() if name in own), None)
+        if not equals or part is None:
+            known = ", ".join(name for own in values.values() for name in own)
+            raise ScenarioError(f"--var {each}: write NAME=VALUE, where NAME is one of {known}")
+        values[part][name] = int(value) if value.isdigit() else value
     try:
-        changed = msgspec.convert(topology, Topology)
+        changed = {part: msgspec.convert(values[part], type(own)) for part, own in parts.items()}
     except msgspec.ValidationError as error:
         raise ScenarioError(f"--var {' '.join(variables)}: {error}") from None
-    return msgspec.structs.replace(found, topology=changed)
+    return msgspec.structs.replace(found, **changed)
 
 
 def text(found: Scenario) -> str:

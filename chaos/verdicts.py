@@ -36,7 +36,7 @@ def judged(folder: Path, say: Callable[[str], None], took_s: float | None = None
         "subject": run.subject,
         "began_at": str(run.facts.get("began_at", "")),
         "took_s": round(found.length_s if took_s is None else took_s, 1),
-        "variables": _variables(folder),
+        "variables": run.facts.get("variables") or _variables(folder),
         "commit": run.facts.get("commit"),
         "story": told,
         "figures": {**judge.figures(run), **compare.figures(run), "control": wanted.expect.overlap},

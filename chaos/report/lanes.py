@@ -69,8 +69,12 @@ class Lane:
 
     @property
     def is_idle(self) -> bool:
-        """Whether there is nothing in it to be seen: a follower all the time."""
-        return not (self.stretches or self.writes or any(phase.what != "starting" for phase in self.phases))
+        """Whether the probes saw nothing in it: a follower all the time."""
+        return not (
+            any(stretch.polled for stretch in self.stretches)
+            or self.writes
+            or any(phase.what != "starting" for phase in self.phases)
+        )
 
 
 @dataclass

@@ -94,7 +94,7 @@ def timeline(found: Picture, log: Sequence[Entry] = (), marks: Marks | None = No
     for number, lane in enumerate(frame.lanes):
         parts += _lane(frame, lane, frame.top + number * frame.lane_height)
     if frame.idle:
-        said = f"{frame.idle[0]} to {frame.idle[-1]}: followers all the time"
+        said = f"{frame.idle[0]} to {frame.idle[-1]}: followers as long as they were asked"
         parts.append(f'<text class="name" x="0" y="{frame.bottom - 6:g}">{frame.idle_name}</text>')
         parts.append(f'<text class="soft" x="{frame.label:g}" y="{frame.bottom - 6:g}">{escape(said)}</text>')
     parts += _overlaps(frame)
@@ -143,9 +143,9 @@ def _phase(frame: Frame, phase: Phase, y: float) -> str:
         f'<rect x="{start:.1f}" y="{y:g}" width="{wide:.1f}" height="{BAR}" fill="url(#{pattern})"/>'
     )
     room = len(phase.what) * _LETTER + 12
-    if wide > room + 8:
-        inner += f'<rect class="chip" x="{start + 4:.1f}" y="{y + 5:g}" width="{room - 4:.1f}" height="16" rx="3"/>'
-        inner += f'<text class="soft" x="{start + 8:.1f}" y="{y + 18:g}">{phase.what}</text>'
+    if wide > room + 24:  # beside what the last promise may still cover
+        inner += f'<rect class="chip" x="{start + 20:.1f}" y="{y + 5:g}" width="{room - 4:.1f}" height="16" rx="3"/>'
+        inner += f'<text class="soft" x="{start + 24:.1f}" y="{y + 18:g}">{phase.what}</text>'
     return frame.link(phase.start_s, inner, "phase")
 
 

@@ -41,6 +41,12 @@ def targets(folder, commands, sockets=("a", "b"), **more):
     return path
 
 
+def node(name, leads=None, **kinds):
+    """A store node, with what may be done to it."""
+    actions = {kind: {"do": ["true"], "undo": ["true"], "verify": ["true"]} for kind in kinds}
+    return {"name": name, "host": f"host-{name}", "actions": actions, **({"leads": leads} if leads else {})}
+
+
 def allow(*hosts):
     return [word for host in hosts for word in ("--allow", host)]
 
@@ -58,12 +64,18 @@ def test_it_is_refused_unless_every_host_is_named(tmp_path, capsys, allowed):
 @pytest.mark.parametrize(
     ("name", "more", "told"),
     [
-        ("store-majority-lost", {}, "attached cluster"),
+        ("store-majority-lost", {}, "no `nodes`"),
         ("partition-leader", {}, "the action `cut` of a, b"),
         ("asymmetric-in", {}, "attached cluster"),
         ("freeze-leader", {"ttl": "soon"}, "ttl"),
         ("freeze-leader", {"colour": "red"}, "colour"),
         ("freeze-leader", {"instances": []}, "instances"),
+        ("store-node-from-quorum", {}, "no `nodes`"),
+        ("store-node-from-quorum", {"nodes": [node("s1", cut=True)]}, "give each instance its `node`"),
+        ("kill-store-leader", {"nodes": [node("s1", kill=True)]}, "give each node `leads`"),
+        ("kill-store-leader", {"nodes": [node("s1", leads=["true"])]}, "the action `kill` of s1"),
+        ("freeze-leader", {"nodes": [node("s1", kill=True), node("s1")]}, "have one name"),
+        ("freeze-leader", {"nodes": [{**node("s1"), "actions": {"kill": {"do": ["x"], "undo": ["x"]}}}]}, "give it `verify`"),
     ],
 )
 def test_what_cannot_be_done_there_is_refused(tmp_path, capsys, name, more, told):
@@ -109,6 +121,39 @@ def test_a_line_cut_off_by_a_crash_is_passed_over(tmp_path):
 
 def test_a_command_that_is_not_there_is_an_error_of_one_line(tmp_path):
     assert attach.run(["/no/such/program"]) == "/no/such/program: No such file or directory"
+
+
+def test_the_hosts_of_the_nodes_are_asked_for_where_they_are_aimed_at(tmp_path, capsys):
+    nodes = [node("s1", leads=["true"], kill=True, freeze=True)]
+    path = targets(tmp_path, [(["true"], ["true"])] * 2, nodes=nodes)
+    line = ["attach", str(path), "kill-store-leader", "--out", str(tmp_path / "out"), *allow("host-a", "host-b")]
+    assert cli.main(line) == 254
+    assert "--allow host-s1" in capsys.readouterr().err
+    assert cli.main(["attach", str(path), "kill-store-leader", "--dry-run"]) == 0
+    assert "host-s1: s1: kill: true" in capsys.readouterr().out
+
+
+def test_roles_of_nodes():
+    def found(role, leader, *nodes):
+        facts = {"election": "e", "store": "etcd", "ttl": "3s"}
+        both = [attach.Instance(name, "h", "s", {}, node=at) for name, at in (("a", "s2"), ("b", "s1"))]
+        return [each.name for each in attach.nodes_of(attach.Targets(**facts, instances=both, nodes=nodes), role, both[leader])]
+
+    nodes = [attach.Node(name, "h", {}, leads=[word]) for name, word in (("s1", "false"), ("s2", "false"), ("s3", "true"))]
+    assert found("leader-node", 0, *nodes) == ["s2"]
+    assert found("store-leader", 0, *nodes) == ["s3"]
+    assert found("store-followers", 0, *nodes) == ["s1", "s2"]
+    assert found("minority", 0, *nodes) == ["s1"]
+    assert found("majority", 0, *nodes) == ["s2", "s3"]
+    with pytest.raises(LookupError, match="leader"):
+        found("store-leader", 0, *nodes[:2])
+
+
+def test_only_the_workload_is_ours_to_change(tmp_path, capsys):
+    path = targets(tmp_path, [(["true"], ["true"])] * 2)
+    assert cli.main(["attach", str(path), "freeze-leader", "--var", "ttl=5s", "--dry-run"]) == 254
+    assert "--var changes the workload only" in capsys.readouterr().err
+    assert cli.main(["attach", str(path), "freeze-leader", "--var", "promise=1s", "--dry-run"]) == 0
 
 
 # ---- real daemons
@@ -164,7 +209,7 @@ def test_whatever_ends_the_run_it_is_rolled_back(fleet, tmp_path, number, capsys
         os.killpg(running.pid, number)
         rest = running.stdout.read()
         code = running.wait(30)
-    (folder,) = (tmp_path / "out").iterdir()
+    (folder,) = (path for path in (tmp_path / "out").iterdir() if path.is_dir())
     if number == signal.SIGKILL:
         assert sum(map(stands_still, fleet[1])) == 1, "nobody was left to undo it"
         assert cli.main(["rollback", str(folder)]) == 0
@@ -177,3 +222,48 @@ def test_whatever_ends_the_run_it_is_rolled_back(fleet, tmp_path, number, capsys
     wait_until(lambda: not any(map(stands_still, fleet[1])), 5.0, "both daemons run")
     assert cli.main(["rollback", str(folder)]) == 0
     assert "nothing" in capsys.readouterr().out
+
+
+LEADS = """
+import json, sys, urllib.request
+request = urllib.request.Request(sys.argv[1] + "/v3/maintenance/status", data=b"{}")
+status = json.load(urllib.request.urlopen(request, timeout=2))
+sys.exit(status["leader"] != status["header"]["member_id"])
+"""
+STORE_LEADER = """
+title: The store's leader stands still
+why: It is one of three.
+method:
+  - {step: inject, name: freeze, fault: {fault: freeze, at: store-leader, what: node}}
+  - {step: hold, time: 1s}
+expect: {recovers_within: 60s}
+"""
+
+
+@pytest.mark.servers
+@pytest.mark.timeout(120)
+def test_the_store_of_somebodys_cluster_can_be_aimed_at(tmp_path, capsys):
+    testbed.require("etcd")
+    with testbed.EtcdCluster(nodes=3) as cluster, contextlib.ExitStack() as stack:
+        daemons = [DaemonProcess(name, cluster.url("staging"), tmp_path, ttl="3s") for name in "ab"]
+        for daemon in daemons:
+            daemon.start()
+            stack.callback(daemon.end)
+        pids = {f"s{number}": pid for number, pid in enumerate(cluster.pids, 1)}
+        nodes = []
+        for number, (name, pid) in enumerate(pids.items()):
+            verify = ["grep", "-q", "^State:.T", f"/proc/{pid}/status"]
+            action = {"do": ["kill", "-STOP", str(pid)], "undo": ["kill", "-CONT", str(pid)], "verify": verify}
+            leads = [sys.executable, "-c", LEADS, f"http://{cluster.endpoints[number]}"]
+            nodes.append({"name": name, "host": f"host-{name}", "leads": leads, "actions": {"freeze": action}})
+        path = targets(tmp_path, [(["true"], ["true"])] * 2, [daemon.socket for daemon in daemons], nodes=nodes)
+        (tmp_path / "s.yaml").write_text(STORE_LEADER)
+        led = f"s{cluster.leader_index() + 1}"
+        line = ["attach", str(path), str(tmp_path / "s.yaml"), "--out", str(tmp_path / "out"), "--seed", "3", "--var", "poll=20ms"]
+        assert cli.main([*line, *allow("host-a", "host-b", "host-s1", "host-s2", "host-s3")]) == 0, capsys.readouterr().out
+        told = capsys.readouterr().out
+        assert f"freeze: store node {led}; verified: its own command says so" in told
+        assert f"rolled back: freeze of {led}" in told or f"healed: freeze: store node {led}" in told
+        assert not any(stands_still(pid) for pid in pids.values())
+    document = (tmp_path / "out" / "index.html").read_text()
+    assert "by attach seed 3 poll=20ms" in document

@@ -185,11 +185,11 @@ def full(colour):
 
 def test_a_herd_of_followers_is_one_lane():
     polls = [no(f"c{number}", 1 + number / 100, "follower") for number in range(1, 31)]
-    found = picture([GOOD[0], *polls, yes("c7", 5, 2, 2.3), GOOD[-1]])
+    found = picture([GOOD[0], *polls, yes("c7", 5, 2, 2.3), promised("c9", 6, 7.5, 7.8), GOOD[-1]])
     image = timeline(found)
     assert list(found.lanes)[:3] == ["c1", "c2", "c3"]
     assert ">29 more</text>" in image
-    assert "c1 to c30: followers all the time" in image
+    assert "c1 to c30: followers as long as they were asked" in image
     assert image.count('class="empty"') == 1
 
 
