@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from leaderd.cli.cells import text
+from leaderd.cli.cells import pause_lines, text
 
 Body = Mapping[str, object]
 MIN_WIDTH = 40
@@ -85,7 +85,7 @@ def _card(each: Body, known: Known, paper: Paper, wall_s: float) -> list[str]:
     name, left_s = text(each.get("election")), _left_s(each, known.age_s)
     words, colour = _state(each, left_s)
     lines = [paper.paint(_cut(name, paper.width - len(words) - 2), _BOLD) + "  " + paper.paint(words, colour)]
-    lines += [paper.paint(_cut("  " + pause, paper.width), _YELLOW) for pause in _pause(each)]
+    lines += [paper.paint(_cut("  " + pause, paper.width), _YELLOW) for pause in pause_lines(each)]
     lines.append(_row("leader", _leader(each, left_s, known.age_s), paper))
     lines += [_row("lease", _bar(each, left_s, paper), paper)] if left_s is not None else []
     lines.append(_row("queue", _queue(each), paper))
@@ -100,7 +100,7 @@ def _brief(each: Body, known: Known, paper: Paper) -> list[str]:
     facts = _cut(_leader(each, left_s, known.age_s), max(0, paper.width - len(name) - len(words) - 4))
     return [
         f"{name}  {paper.paint(words, colour)}  {facts}",
-        *(paper.paint(_cut("  " + pause, paper.width), _YELLOW) for pause in _pause(each)),
+        *(paper.paint(_cut("  " + pause, paper.width), _YELLOW) for pause in pause_lines(each)),
     ]
 
 
@@ -152,16 +152,6 @@ def _queue(each: Body) -> str:
     return (
         "   ".join(found) + ("   (* this instance)" if any(one.endswith("*") for one in found) else "") if found else "nobody seen"
     )
-
-
-def _pause(each: Body) -> list[str]:
-    pause = each.get("pause")
-    if not isinstance(pause, Mapping):
-        return []
-    by = f" by {text(pause['by'])}" if pause.get("by") else ""
-    until = f" until {text(pause['expires_at'])}" if pause.get("expires_at") else ""
-    why = f": {text(pause['reason'])}" if pause.get("reason") else ""
-    return [f"PAUSED{by}{until}{why}. Nobody leads."]
 
 
 # ---- the last terms, a lane for each leader

@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 
 from leaderd.cli import daemon_client
-from leaderd.cli.cells import text
+from leaderd.cli.cells import pause_lines, text
 from leaderd.cli.options import client_parser, election
 from leaderd.errors import EXIT_OK, EXIT_UNREACHABLE, EXIT_USAGE, Fatal
 
@@ -63,11 +63,13 @@ def _render(options: argparse.Namespace) -> str:
 
 
 def table(body: Body, elections: list[Body]) -> str:
-    """The head line and one line per election."""
+    """The head line, one line per election, and who paused those that are paused."""
     rows = [HEADINGS, *(_row(each) for each in elections)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([f"instance {text(body.get('instance'))} (*), {_store(body.get('store'))}", "", *lines])
+    paused = [f"{text(each.get('election'))}: {line}" for each in elections for line in pause_lines(each)]
+    head = f"instance {text(body.get('instance'))} (*), {_store(body.get('store'))}"
+    return "\n".join([head, "", *lines, *(["", *paused] if paused else [])])
 
 
 def _row(each: Body) -> tuple[str, ...]:

@@ -39,6 +39,15 @@ new           -       -      unknown (store_unreachable)  -      -
     )
 
 
+def test_who_paused_it_and_until_when(daemon, cli):
+    pause = {"by": "uid 0", "reason": "database\x1b[2J upgrade", "expires_at": "2026-11-29T15:49:13Z"}
+    paused = FOLLOWING | {"state": "paused", "reason": "paused", "leader_instance": None, "candidates": [], "pause": pause}
+    daemon.answer(response(200, {**BODY, "elections": [LEADING, paused]}))
+    _, out, _ = cli("status")
+    said = out.splitlines()[-2:]
+    assert said == ["", "a: PAUSED by uid 0 until 2026-11-29T15:49:13Z: database\\x1b[2J upgrade. Nobody leads."]
+
+
 def test_one_election(daemon, cli):
     daemon.answer(response(200, BODY))
     assert len(cli("status", "daily-report")[1].splitlines()) == 4
