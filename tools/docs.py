@@ -27,8 +27,8 @@ Durations are written `500ms`, `10s`, `2m`, `1h`. Secrets come only from files (
 An unknown key is refused, so a slip cannot go unnoticed. `SIGHUP` reads everything anew: the log level and format change at once,
 for everything else the log says that it needs a restart. TLS and credential files are read at each new connection to the store.
 
-| key | variable | flag | default | meaning |
-|---|---|---|---|---|
+| key, variable, flag | default | meaning |
+|---|---|---|
 {rows}
 
 Two more variables: {others}.
@@ -47,9 +47,9 @@ def configuration() -> str:
     """docs/configuration.md."""
     rows = []
     for key in KEYS:
-        flag = f"`{key.flag}`" if key.flag else ""
+        names = "<br>".join(f"`{name}`" for name in (key.path, key.env, key.flag) if name is not None)
         choices = f" ({', '.join(f'`{choice}`' for choice in key.choices)})" if key.choices else ""
-        rows.append(f"| `{key.path}` | `{key.env}` | {flag} | {key.default} | {key.meaning}{choices} |")
+        rows.append(f"| {names} | {key.default} | {key.meaning}{choices} |")
     others = ", ".join(f"`{name}`" for name in sorted(OTHER_ENV))
     return _CONFIGURATION.format(rows="\n".join(rows), others=others)
 
