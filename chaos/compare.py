@@ -14,6 +14,7 @@ from statistics import median
 from typing import Any
 
 from chaos import judge, runs
+from chaos.evidence import instance
 from chaos.runs import Job
 from chaos.stores import KINDS
 from chaos.subjects import PEERS
@@ -59,7 +60,7 @@ def jobs(scenario: str, chosen: Sequence[str] = (), repeat: int = 1) -> list[Job
 def figures(run: judge.Run) -> dict[str, bool]:
     """What the table needs of a run besides its other figures: whether two still led when it ended, and whether tokens rose."""
     last_s = max((claim.end_s for claim in run.claims), default=0.0)
-    at_the_end = {claim.holder for claim in run.claims if claim.end_s > last_s - _NOW_S}
+    at_the_end = {instance(claim.holder) for claim in run.claims if claim.end_s > last_s - _NOW_S}
     terms = list(dict.fromkeys(claim.token for claim in sorted(run.claims, key=lambda claim: claim.start_s)))
     return {
         "two_at_the_end": len(at_the_end) > 1 and judge.together_s(run) > 0,

@@ -173,12 +173,15 @@ def together_s(run: Run) -> float:
 
 
 def failover_s(run: Run) -> float | None:
-    """From the first fault to the first claim of an instance that had not claimed before it; None if there was none."""
+    """To the first claim of an instance that had not claimed before the first fault, from the last fault before that; None if there
+    was none. Earlier faults did not move it.
+    """
     if not run.faults:
         return None
-    fault_s = run.faults[0]["at_ns"] / 1e9
-    before = {instance(claim.holder) for claim in run.claims if claim.start_s < fault_s}
-    return min((claim.start_s - fault_s for claim in run.claims if instance(claim.holder) not in before), default=None)
+    injected_s = [fault["at_ns"] / 1e9 for fault in run.faults]
+    before = {instance(claim.holder) for claim in run.claims if claim.start_s < injected_s[0]}
+    first_s = min((claim.start_s for claim in run.claims if instance(claim.holder) not in before), default=None)
+    return None if first_s is None else first_s - max(at_s for at_s in injected_s if at_s <= first_s)
 
 
 def figures(run: Run) -> dict[str, float | int | bool | None]:

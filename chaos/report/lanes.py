@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from chaos.history import Line
-from chaos.report.evidence import Evidence, Overlap, Term
+from chaos.report.claims import Claims, Overlap, Term
 
 JOIN_S = 0.6
 """Two answers of one term further apart than this are two stretches: between them nobody was asked, or nobody answered."""
@@ -123,7 +123,7 @@ class _Reader:
         self._phases: dict[str, tuple[str, float]] = {}
         self._open: dict[str, Band] = {}
         self._highest: dict[str, int] = {}
-        self._evidence = Evidence()
+        self._claims = Claims()
 
     def take(self, line: Line) -> None:
         if not self._begun:
@@ -132,7 +132,7 @@ class _Reader:
         at_s = self._s(line["at_ns"])
         match line["kind"]:
             case "run":
-                self._evidence.promises = line.get("subject", "leaderd") == "leaderd"
+                self._claims.promises = line.get("subject", "leaderd") == "leaderd"
             case "poll":
                 self._seen(line)
                 self._poll(line, at_s)
@@ -150,7 +150,7 @@ class _Reader:
                 self._seen(line)
                 self.found.lane(line["pod"]).events.append((at_s, line["what"]))
             case "promise":
-                self._evidence.promise(line["instance"], line["token"], at_s, self._s(line["until_ns"]))
+                self._claims.promise(line["instance"], line["token"], at_s, self._s(line["until_ns"]))
             case _:
                 pass
 
@@ -161,7 +161,7 @@ class _Reader:
             band.end_s = found.length_s
         for name in list(self._phases):
             self._phase(found.lane(name), None, found.length_s)
-        found.overlaps, found.terms = self._evidence.overlaps(), self._evidence.terms()
+        found.overlaps, found.terms = self._claims.overlaps(), self._claims.terms()
         for term in found.terms:
             if not term.polled:
                 found.lane(term.name).stretches.append(Stretch(term.token, term.start_s, term.until_s, term.until_s, polled=False))
@@ -188,16 +188,16 @@ class _Reader:
         lane = self.found.lane(line["instance"])
         if "silent" in line:
             self._phase(lane, SILENT, at_s)
-            self._evidence.no(lane.name)
+            self._claims.no(lane.name)
             return
         got_s, state = self._s(line["got_ns"]), line.get("state")
         if not line["leader"]:
             self._phase(lane, state if state in SHOWN else None, got_s)
-            self._evidence.no(lane.name)
+            self._claims.no(lane.name)
             return
         self._phase(lane, SUSPENDED if state == SUSPENDED else None, got_s)
         until_s = self._s(line["until_ns"]) if "until_ns" in line else got_s
-        self._evidence.yes(lane.name, line["token"], at_s, got_s, until_s)
+        self._claims.yes(lane.name, line["token"], at_s, got_s, until_s)
         last = lane.stretches[-1] if lane.stretches else None
         if last is not None and last.token == line["token"] and got_s - last.last_yes_s <= JOIN_S:
             last.last_yes_s, last.until_s = got_s, max(last.until_s, until_s)

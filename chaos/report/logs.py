@@ -26,6 +26,7 @@ _MOST = 700
 _MOST_CHARACTERS = 600
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)[.,](\d{1,9})(Z|[+-]\d\d:?\d\d)?")
 _LEVEL = re.compile(r"\b(DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|ERR|FATAL|CRITICAL|PANIC)\b", re.IGNORECASE)
+_BRACKETS = re.compile(r"^\[[A-Z]+\]\s*")
 _AS = {"notice": "info", "warn": "warning", "err": "error", "fatal": "error", "critical": "error", "panic": "error"}
 
 
@@ -105,7 +106,7 @@ def _parsed(text: str) -> tuple[datetime | None, str, str]:
         return _time(str(line.get("ts", ""))), _level(str(line.get("level", ""))), f"{line.get('msg', '')}  {more}".rstrip()
     head = text[:90]
     match = _LEVEL.search(head)
-    said = _TIME.sub("", text, count=1).strip() if _TIME.search(head) else text
+    said = _BRACKETS.sub("", _TIME.sub("", text, count=1).strip()) if _TIME.search(head) else text
     return _time(head), _level(match[1] if match else "error" if text.startswith("Traceback") else ""), said
 
 

@@ -9,7 +9,7 @@ from itertools import pairwise
 from string import ascii_uppercase
 
 from chaos.judge import FAIL, Check, Run
-from chaos.report.evidence import Term
+from chaos.report.claims import Term
 from chaos.report.lanes import Picture
 from chaos.report.logs import Entry
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from chaos import history
 from chaos.judge import Check, Run
-from chaos.report.evidence import Term
+from chaos.report.claims import Term
 from chaos.report.lanes import Picture, picture
 from chaos.report.legend import legend
 from chaos.report.logs import Cut, Entry, Source, entries

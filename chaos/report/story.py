@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from chaos.report.evidence import Term
+from chaos.report.claims import Term
 from chaos.report.lanes import Band, Picture
 
 _TOLD = 3

@@ -88,8 +88,8 @@ def _row(result: Result) -> str:
     cells = [
         f"<td>{_pill(result, result['verdict'])}</td>",
         f'<th scope="row">{escape(full)}<br><small>{escape(result["began_at"])}</small></th>',
-        f"<td>{'-' if failover is None else f'{failover:.1f} s'}</td>",
-        f"<td>{'-' if gap is None else f'{gap:.0f} ms'}</td>",
-        f"<td>{result['took_s']:.0f} s</td><td>{escape(result['story'])}</td>",
+        f'<td class="number">{"-" if failover is None else f"{failover:.1f} s"}</td>',
+        f'<td class="number">{"-" if gap is None or result["subject"] != "leaderd" else f"{gap:.0f} ms"}</td>',
+        f'<td class="number">{result["took_s"]:.0f} s</td><td>{escape(result["story"])}</td>',
     ]
     return f"<tr>{''.join(cells)}</tr>\n"

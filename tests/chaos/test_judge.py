@@ -73,6 +73,13 @@ def test_a_good_run_passes_and_tells_its_figures(tmp_path):
     assert "3.70 s" in checks["failover-within"].text
 
 
+def test_a_fail_over_is_timed_from_the_fault_that_caused_it(tmp_path):
+    """Something else may have been broken long before, and moved nothing."""
+    earlier = {"kind": "fault", "at_ns": int(1.5 * S), "name": "early", "text": "c2 slow", "targets": ["c2"], "led": "c1"}
+    (tmp_path / FILE).write_text("".join(json.dumps(line) + "\n" for line in [*GOOD[:3], earlier, *GOOD[3:]]))
+    assert judge.figures(judge.read(tmp_path))["failover_s"] == 3.0
+
+
 def sessions(found, running):
     return {"kind": "sessions", "at_ns": 7 * S, "found": found, "running": running}
 

@@ -46,7 +46,7 @@ class Term:
 
 
 @dataclass
-class Evidence:
+class Claims:
     """Claims as they come. Who promises nothing (`promises` false) has claimed what its first and last yes in a row enclose."""
 
     promises: bool = True
