@@ -154,7 +154,6 @@ class Election:
         self._leave()
         if problem is not None and self.stand_at_s < math.inf:
             self._because(problem.reason, problem.detail)
-        self.leader, self.contenders, self.led = None, (), False
         self.orders.records.session_ended()
 
     def resign(self, epoch: int, reason: Reason, stand_at_s: float, now_s: float) -> list[Command]:
@@ -274,6 +273,8 @@ class Election:
         self.term = None
         self.token = None
         self.withdraw_at_s = math.inf
+        # Most stores tell only those who stand: who led when we left may lead no more, and nobody would tell us.
+        self.leader, self.contenders, self.led = None, (), False
 
     def _withdraw(self, epoch: int) -> list[Command]:
         self._enter(Phase.WITHDRAWING)

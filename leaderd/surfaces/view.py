@@ -93,7 +93,13 @@ class View:
     def election(self, name: str) -> Body:
         """Everything about one election, as a mere look: no promise is given. Raises `KeyError` for an unknown one."""
         answer = self.ask(name, promise_s=0.0)
-        more = {"pause": pause_body(answer.view.pause), "candidates": _candidates(answer), "timing": self._timing_body()}
+        detail = clean(answer.view.detail) or None
+        more = {
+            "detail": detail,
+            "pause": pause_body(answer.view.pause),
+            "candidates": _candidates(answer),
+            "timing": self._timing_body(),
+        }
         return {**self.body(answer), **more}
 
     def overview(self) -> Body:

@@ -1,17 +1,35 @@
 """The page as people see it: real daemons on the local store, real Chromium."""
 
 import signal
+import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 
+from leaderd.surfaces.http.places import LIMITS
 from tests.system.daemons import DaemonProcess, wait_until
 
 pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("browser")]
 TTL = "3s"
+
+
+def operate(daemon: DaemonProcess, verb: str, *more: str) -> None:
+    """An operator's command."""
+    command = [sys.executable, "-m", "leaderd", verb, "jobs", *more, "--socket", str(daemon.socket)]
+    subprocess.run(command, check=True, capture_output=True, timeout=30)
+
+
+def terms(daemon: DaemonProcess) -> list[dict[str, Any]]:
+    """The history as the store has it, newest first."""
+    found: list[dict[str, Any]] = daemon.get("/v1/elections/jobs/history")[1].get("terms", [])
+    return found
 
 
 class Fleet:
@@ -24,7 +42,8 @@ class Fleet:
 
     def add(self, name: str, elections: tuple[str, ...] = ("jobs",), instance: str = "") -> DaemonProcess:
         url = f"local://{self._root}/store"
-        daemon = DaemonProcess(name, url, self._root, elections, TTL, http="127.0.0.1:0", instance=instance).start()
+        daemon = DaemonProcess(name, url, self._root, elections, TTL, http="127.0.0.1:0", ops="127.0.0.1:0", instance=instance)
+        daemon.start()
         self.daemons.append(daemon)
         wait_until(lambda: daemon.get("/v1/elections")[0] == 200, 10.0, f"{name} answers")
         if len(self.daemons) == 1:
@@ -81,6 +100,75 @@ def test_a_hand_over_shows_by_itself(fleet: Fleet, tab: Page) -> None:
     expect(card(tab).locator(".lease")).to_be_visible()
 
 
+def test_a_pause_is_a_banner_that_says_who_why_and_until_when(fleet: Fleet, tab: Page) -> None:
+    first, second = fleet.add("pod-a"), fleet.add("pod-b")
+    tab.goto(second.url())
+    banner = card(tab).locator(".pause")
+    expect(card(tab).locator(".leader")).to_have_text("pod-a")
+    expect(banner).to_be_hidden()
+    operate(first, "pause", "--reason", "moving the database", "--expires-in", "1h")
+    expect(banner).to_be_visible()
+    told = second.get("/v1/elections/jobs")[1]["pause"]
+    expect(banner).to_contain_text(f"Paused by {told['by']}, until ")
+    expect(banner).to_contain_text(": moving the database. Nobody leads.")
+    expect(card(tab).locator(".leader")).to_have_text("nobody")
+    expect(card(tab).locator(".state")).to_have_text("paused")
+    expect(card(tab).locator(".why")).to_be_hidden()
+    operate(second, "pause")
+    expect(banner).to_contain_text("until somebody resumes it. Nobody leads.")
+    operate(second, "resume")
+    expect(banner).to_be_hidden()
+    expect(card(tab).locator(".leader")).to_contain_text("pod-")
+
+
+def looks(tab: Page) -> list[str]:
+    """Filled with every request for the overview from now on."""
+    found: list[str] = []
+    tab.on("request", lambda request: found.append(request.url) if request.url.endswith("/v1/elections") else None)
+    return found
+
+
+def a_while(tab: Page, ms: int) -> None:
+    """Let the page go on, and see what it does."""
+    tab.evaluate("ms => new Promise(done => setTimeout(done, ms))", ms)
+
+
+def test_live_means_that_the_daemon_tells_and_is_not_asked(fleet: Fleet, tab: Page) -> None:
+    first, second = fleet.add("pod-a"), fleet.add("pod-b")
+    tab.goto(second.url())
+    expect(tab.locator("#link")).to_have_text("live")
+    expect(card(tab).locator(".leader")).to_have_text("pod-a")
+    asked = looks(tab)
+    a_while(tab, 6000)
+    assert len(asked) <= 1, "who asks every 2 s would have asked three times"
+    before = len(asked)
+    first.send(signal.SIGTERM)
+    expect(card(tab).locator(".leader")).to_have_text("pod-b this instance")
+    assert len(asked) > before
+
+
+def test_without_a_stream_the_page_says_that_it_asks(fleet: Fleet, tab: Page) -> None:
+    """All streams of the ops listener are taken: still, what changes is seen."""
+    first, second = fleet.add("pod-a"), fleet.add("pod-b")
+    parts = urlsplit(second.url("ops"))
+    taken = [socket.create_connection((parts.hostname, parts.port)) for _ in range(LIMITS["events"].ops)]
+    try:
+        for sock in taken:
+            sock.sendall(b"GET /v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert sock.recv(4096).startswith(b"HTTP/1.1 200 ")
+        tab.goto(second.url("ops"))
+        expect(tab.locator("#link")).to_have_text("asks every 2 s")
+        expect(card(tab).locator(".leader")).to_have_text("pod-a")
+        asked = looks(tab)
+        a_while(tab, 6000)
+        assert len(asked) >= 2
+        first.send(signal.SIGTERM)
+        expect(card(tab).locator(".leader")).to_have_text("pod-b this instance")
+    finally:
+        for sock in taken:
+            sock.close()
+
+
 def test_with_the_daemon_frozen_the_lease_runs_out_by_itself(fleet: Fleet, tab: Page) -> None:
     first = fleet.add("pod-a")
     tab.goto(first.url())
@@ -128,28 +216,19 @@ def test_readable_at_every_width_light_and_dark(fleet: Fleet, chromium: Browser,
     context.close()
 
 
-def with_history(tab: Page) -> None:
-    """Terms as the store would tell of them."""
-
-    def answer(route: Route) -> None:
-        def at(ago_s: float) -> str:
-            return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - ago_s))
-
-        terms = [
-            {"token": 41, "leader": "pod-b", "started_at": at(500), "ended_at": at(300), "reason": "resigned"},
-            {"token": 42, "leader": "pod-a", "started_at": at(290), "ended_at": None, "reason": None},
-        ]
-        route.fulfill(json={"terms": terms})
-
-    tab.route("**/history", answer)
-
-
 def test_the_last_terms_as_a_picture_and_a_table_with_the_keyboard_alone(fleet: Fleet, tab: Page) -> None:
-    first = fleet.add("pod-a")
-    with_history(tab)
-    tab.goto(first.url())
-    expect(card(tab).locator(".terms")).to_be_visible(timeout=10000)
-    assert card(tab).locator("svg g title").all_text_contents()[0].startswith("pod-b, token 41: ")
+    first, second = fleet.add("pod-a"), fleet.add("pod-b")
+    operate(first, "resign", "--cooldown", "0s")
+    wait_until(second.leads, 10.0, "pod-b leads")
+    ended, going = wait_until(lambda: len(found := terms(second)) == 2 and reversed(found), 10.0, "both terms are written down")
+    tab.goto(second.url())
+    bars = card(tab).locator("svg g title")
+    expect(bars).to_have_count(2, timeout=10000)
+    was, now = bars.all_text_contents()
+    assert was.startswith(f"pod-a, token {ended['token']}: ")
+    assert was.endswith(", resigned")
+    assert now.startswith(f"pod-b, token {going['token']}: ")
+    assert now.endswith(" to now")
     tab.keyboard.press("Tab")
     expect(tab.locator(".skip")).to_be_focused()
     tab.keyboard.press("Enter")
@@ -163,7 +242,10 @@ def test_the_last_terms_as_a_picture_and_a_table_with_the_keyboard_alone(fleet: 
     tab.keyboard.press("Tab")
     expect(card(tab).locator("summary")).to_be_focused()
     tab.keyboard.press("Enter")
-    expect(card(tab).locator("tbody tr").first).to_contain_text("still leading")
+    rows = card(tab).locator("tbody tr")
+    expect(rows.first).to_contain_text("still leading")
+    expect(rows.last).to_contain_text(f"#{ended['token']}")
+    expect(rows.last).to_contain_text("resigned")
     expect(card(tab).get_by_role("meter")).to_have_attribute("aria-label", "Validity left of this instance's lease")
 
 

@@ -9,12 +9,19 @@ from typing import Any
 import pytest
 
 from leaderd import __version__
+from leaderd.election.problems import Reason
 from leaderd.election.state import Term
 from leaderd.surfaces.http import Health
 from leaderd.surfaces.http.openapi import document
 from tests.surfaces.rig import US, Rig, following, leading, snapshot, surfaces
 
 # ---- /v1/elections
+
+
+async def test_the_particulars_of_a_reason(leader: Rig) -> None:
+    detail = "no right to write below /jobs"
+    leader.board.publish(snapshot(following(reason=Reason.PERMISSION_DENIED, detail=detail)))
+    assert (await leader.ask("/v1/elections/daily-report")).json["detail"] == detail
 
 
 async def test_overview(two: Rig) -> None:
@@ -25,8 +32,8 @@ async def test_overview(two: Rig) -> None:
     ours, theirs = found["elections"]
     answer = (await two.ask("/is-leader/daily-report?promise=0")).json
     assert answer.items() <= ours.items()
-    assert set(ours) - set(answer) == {"pause", "candidates", "timing"}
-    assert (ours["pause"], theirs["pause"]) == (None, None)
+    assert set(ours) - set(answer) == {"detail", "pause", "candidates", "timing"}
+    assert (ours["pause"], theirs["pause"], ours["detail"]) == (None, None, None)
     assert (ours["valid_for_ms"], ours["lease_remaining_ms"]) == (0, 7312)
     assert ours["candidates"] == [
         {"instance": US, "token": 42, "leader": True, "own": True},

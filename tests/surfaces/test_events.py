@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from leaderd.election.events import Contender
-from leaderd.election.state import Term
+from leaderd.election.pause import Pause
+from leaderd.election.problems import Reason
+from leaderd.election.state import State, Term
 from leaderd.election.timing import Timing
 from leaderd.surfaces.http import feed as feeds
 from leaderd.surfaces.view import View
@@ -73,6 +75,15 @@ async def test_a_candidate_that_joins_or_leaves_the_queue(leader: Rig) -> None:
         leader.board.publish(snapshot(leading(contenders=queue)))
         kind, datum, _ = await stream.event()
         assert (kind, datum["index"]) == ("queue", before["index"])
+
+
+async def test_a_pause_that_is_changed_is_told_again(leader: Rig) -> None:
+    stream = await subscribe(leader)
+    await stream.event()
+    for kind, pause in (("lost", Pause("ada", "upgrade", None)), ("paused", Pause("ada", "upgrade", 2e9))):
+        view = following(index=18, resting=State.PAUSED, reason=Reason.PAUSED, pause=pause)
+        leader.board.publish(snapshot(view))
+        assert (await stream.event())[0] == kind
 
 
 async def test_publications_that_change_nothing_are_no_news(leader: Rig) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from leaderd.election.events import Contender
+from leaderd.election.pause import Pause
 from leaderd.election.state import ElectionView, State
 from leaderd.surfaces.http.reply import encode_json
 from leaderd.surfaces.http.stream import Sink
@@ -34,6 +35,7 @@ class Gist:
     state: State
     leader: str | None
     queue: tuple[Contender, ...]
+    pause: Pause | None
 
 
 class Subscriber:
@@ -215,12 +217,14 @@ def sse(kind: str, identity: str, body: Body) -> bytes:
 
 
 def _gist(view: ElectionView, now_s: float) -> Gist:
-    return Gist(view.index, view.state_at(now_s), view.leader, view.contenders)
+    return Gist(view.index, view.state_at(now_s), view.leader, view.contenders, view.pause)
 
 
 def _kind(before: Gist, now: Gist) -> str | None:
     """What to call the change, or None if there is none."""
     if before.index == now.index and before.state == now.state:
+        if before.pause != now.pause:
+            return "paused"  # for another reason, or for longer
         return "queue" if before.queue != now.queue else None
     if (now.state in _LEADING) != (before.state in _LEADING):
         return "acquired" if now.state in _LEADING else "lost"

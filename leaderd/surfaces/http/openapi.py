@@ -228,13 +228,14 @@ def _schemas() -> Node:
         "store": store,
     }
     candidate = _object(instance=text, token=whole_or_null, leader=flag, own=flag)
+    candidates = {"type": "array", "items": candidate}
     timing = _object(ttl_s=number, renew_every_s=number, valid_for_max_s=number, promise_s=number)
     pause = {"type": ["object", "null"], "properties": {"by": text, "reason": text, "expires_at": text_or_null}}
     pause["required"] = list(pause["properties"])
     elections = {"type": "array", "items": {"$ref": "#/components/schemas/Election"}}
     return {
         "Answer": _object(**answer),
-        "Election": _object(**answer, pause=pause, candidates={"type": "array", "items": candidate}, timing=timing),
+        "Election": _object(**answer, detail=text_or_null, pause=pause, candidates=candidates, timing=timing),
         "Overview": _object(instance=text, instance_uid=text_or_null, incarnation=text, store=store, elections=elections),
         "Who": _object(
             name={"type": "string", "description": "Empty when unsure."},

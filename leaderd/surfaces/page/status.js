@@ -1,6 +1,6 @@
 "use strict";
 // The page is one more reader of the snapshot: it asks for no promise, and it lets a lease run out by its own clock when no news comes.
-const POLL_MS = 2000, TICK_MS = 100, SETTLE_MS = 80, RANGES = [["15 min", 900], ["24 h", 86400], ["All", 0]];
+const POLL_MS = 2000, TICK_MS = 100, SETTLE_MS = 80, RETRY_MS = 30000, RANGES = [["15 min", 900], ["24 h", 86400], ["All", 0]];
 const WORDS = {
   lease_held: "", other_leader: "", in_queue: "", store_silent: "The store is silent; the lease holds until it runs out.",
 };
@@ -35,7 +35,8 @@ function follow() {
   source = new EventSource("/v1/events?promise=0");
   source.onopen = () => { put($("link"), "live"); tone($("link"), "good"); };
   source.onerror = () => {
-    const given = source.readyState === EventSource.CLOSED;  // no stream to be had here: asking again and again must do
+    const given = source.readyState === EventSource.CLOSED;  // no stream to be had just now: asking again and again must do
+    if (given) setTimeout(follow, RETRY_MS);
     put($("link"), given ? "asks every 2 s" : "reconnecting");
     tone($("link"), given ? "quiet" : "warn");
   };
@@ -119,14 +120,14 @@ function election(each, asked) {
   state(card, each);
   const leading = each.candidates.find((one) => one.leader);
   const leader = part(".leader");
-  put(leader, each.leader_instance || (each.leader ? each.instance : "nobody, or not known"));
+  put(leader, each.leader_instance || (each.leader ? each.instance : each.pause ? "nobody" : "nobody, or not known"));
   if (each.leader) leader.append(" ", make("small", "this instance"));
   const token = each.token_text ?? each.token ?? leading?.token;
   put(part(".token"), token === null || token === undefined ? "\u2013" : "#" + token);
   card.since = each.term_started_at ? Date.parse(each.term_started_at) : null;
   card.until = each.leader ? asked + each.lease_remaining_ms : null;
   pause(card, each.pause);
-  put(part(".why"), WORDS[each.reason] ?? [each.reason.replaceAll("_", " "), each.detail].filter(Boolean).join(": "));
+  put(part(".why"), each.pause ? "" : WORDS[each.reason] ?? [each.reason.replaceAll("_", " "), each.detail].filter(Boolean).join(": "));
   queue(part(".queue ol"), each.candidates);
   run(card);
 }
