@@ -5,7 +5,7 @@ All of it follows from `election/timing.py`, where the argument is; the times th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from leaderd.election.timing import RULES, Timing
 
@@ -26,9 +26,7 @@ class StoreTimes:
 
 STORES: dict[str, StoreTimes] = {
     "local": StoreTimes(1.0, 0.1, "the ttl, and 100 ms until the others look"),
-    "zookeeper": StoreTimes(
-        1.0, 2.0, "the negotiated timeout, rounded up to the servers' next tick (2 s unless they say otherwise)"
-    ),
+    "zookeeper": StoreTimes(1.0, 2.0, "the negotiated timeout, rounded up to the servers' next tick, usually 2 s"),
     "etcd": StoreTimes(1.0, 0.5, "the ttl, and etcd's sweep, which runs twice a second"),
     "consul": StoreTimes(3.0, 0.0, "Consul ends a session after twice its ttl; then the lock-delay of one ttl"),
 }
@@ -41,6 +39,8 @@ class Live:
 
     ttl_s: float
     round_trips_s: tuple[float, ...]
+    tick_s: float | None = None
+    """ZooKeeper's, where it is told."""
 
     @property
     def worst_s(self) -> float:
@@ -74,7 +74,7 @@ class Plan:
 
 def make_plan(kind: str, timing: Timing, instances: int, live: Live | None) -> Plan:
     """The plan for `instances` daemons on one store; with `live` by the ttl that the store granted, not the one asked for."""
-    rule, store = RULES[kind], STORES[kind]
+    rule, store = RULES[kind], _ticking(kind, live)
     ttl_s = live.ttl_s if live is not None else timing.ttl_s
     period_s, valid_s = timing.renewal_period_s(rule, ttl_s), timing.valid_for_s(rule, ttl_s)
     keeps_s = rule.keeps_s(ttl_s)
@@ -116,6 +116,16 @@ def make_plan(kind: str, timing: Timing, instances: int, live: Live | None) -> P
             )
         )
     return Plan(tuple(facts), tuple(_unsafe(timing, ttl_s, period_s, valid_s, live)))
+
+
+def _ticking(kind: str, live: Live | None) -> StoreTimes:
+    """What the store adds; ZooKeeper, by the tick that its servers told, else by the usual one, which is said to be assumed."""
+    store = STORES[kind]
+    if kind != "zookeeper":
+        return store
+    if live is not None and live.tick_s is not None:
+        return replace(store, plus_s=live.tick_s, why=store.why.replace("usually 2 s", f"of {live.tick_s:g} s"))
+    return replace(store, why=f"{store.why} (assumed: the servers did not tell it)")
 
 
 def _spare(valid_s: float, period_s: float) -> int:

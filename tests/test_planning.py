@@ -45,6 +45,15 @@ def test_what_the_store_granted_counts_not_what_was_asked_for():
     assert unsafe == ()
 
 
+def test_a_tick_that_was_told_counts_and_one_that_was_not_is_called_assumed():
+    told = make_plan("zookeeper", Timing(), 3, Live(10.0, (0.01,), tick_s=0.5))
+    failover = next(fact for fact in told.facts if fact.name == "failover_s")
+    assert (failover.value, "next tick, of 0.5 s" in failover.meaning) == (10.5, True)
+    for live in (None, Live(10.0, (0.01,))):
+        assumed = next(fact for fact in make_plan("zookeeper", Timing(), 3, live).facts if fact.name == "failover_s")
+        assert (assumed.value, "assumed" in assumed.meaning) == (12.0, True)
+
+
 def test_a_grant_too_short_to_lead_with_is_unsafe():
     _, unsafe = facts("etcd", Timing(ttl_s=10.0, renew_every_s=2.0), Live(1.2, (0.01,)))
     assert any("granted a ttl of 1.2 s where 10 s" in problem for problem in unsafe)

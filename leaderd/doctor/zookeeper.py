@@ -14,7 +14,6 @@ from typing import Any
 
 from kazoo import exceptions as kz
 
-from leaderd.doctor.common import tls_context
 from leaderd.doctor.findings import (
     BOUND_S,
     Endpoint,
@@ -29,6 +28,7 @@ from leaderd.doctor.findings import (
     stuck_below_mark,
     unreachable,
 )
+from leaderd.doctor.words import say
 from leaderd.stores.base import Traffic
 from leaderd.stores.zookeeper.paths import LOCK_NAME, NO_SESSION, in_order, is_in_sequence, name_text, parse_mark, place_of
 from leaderd.stores.zookeeper.transport import CONNECTED, Client
@@ -125,19 +125,7 @@ class _Server:
 
     async def _srvr(self) -> bytes:
         """What it says to `srvr`, the one four-letter word that is allowed unless somebody forbade it."""
-        writer, said = None, b""
-        try:
-            async with asyncio.timeout(BOUND_S):
-                reader, writer = await asyncio.open_connection(*self._host, ssl=tls_context(self._patient))
-                writer.write(b"srvr")
-                while more := await reader.read(4096):
-                    said += more
-        except (OSError, ValueError):
-            pass  # what came so far is enough, or there is nothing to say
-        finally:
-            if writer is not None:
-                writer.transport.abort()
-        return said
+        return await say(self._patient, self._host, b"srvr")
 
     async def look_at(self, election: str) -> list[Finding]:
         """Access rules and queue of one election."""

@@ -26,9 +26,15 @@ def test_on_the_local_store(tmp_path):
 
 def test_with_nobody_there():
     code, out, _ = plan("--store", "consul://127.0.0.1:1/x")
-    assert code == 0
-    assert "the store was not asked: " in out
+    assert code == 1
+    assert "NOT SHOWN TO BE SAFE: the store was asked and did not answer: " in out
+    assert "Not measured: the ttl that the store grants, and the round trip of a renewal." in out
     assert "as configured" in out
+    assert "\nsafe" not in out
+    code, out, _ = plan("--store", "consul://127.0.0.1:1/x", "--offline")
+    assert code == 0
+    assert "safe as configured; the store was not asked (--offline)." in out
+    assert "Not measured: " in out
 
 
 def test_offline_and_as_json():
@@ -58,3 +64,15 @@ def test_on_real_servers(kind, cluster):
         assert found["ttl_s"] == {"etcd": 12.0, "zookeeper": 10.0, "consul": 12.0}[kind]
         assert 0.0 < found["round_trip_s"] < 5.0
         assert found["not_asked"] is None
+        # Of which tick, too, its servers tell.
+        assert found["failover_s"] == pytest.approx({"etcd": 12.5, "zookeeper": 10.5, "consul": 36.0}[kind])
+
+
+@pytest.mark.servers
+def test_a_tick_that_the_servers_do_not_tell_is_said_to_be_assumed():
+    testbed.require("zookeeper")
+    with ZooKeeperCluster(1, config={"4lw.commands.whitelist": "srvr"}) as servers:
+        code, out, err = plan("--store", servers.url("plan"), "--ttl", "10s")
+        assert code == 0, err
+        assert "next tick, usually 2 s (assumed: the servers did not tell it)" in out
+        assert out.endswith("\nsafe\n")
