@@ -25,6 +25,32 @@ def test_imports_the_standard_library_only() -> None:
     assert done.stdout == "[]\n"
 
 
+LISTED = """
+import sys
+before = set(sys.modules)
+import leaderd.client
+print(*(set(sys.modules) - before))
+"""
+CHEAP = frozenset(
+    """
+    __future__ _collections _collections_abc _functools _operator _sre _stat _struct _typing collections contextlib copyreg enum
+    functools genericpath itertools keyword mmap operator os posixpath re reprlib stat struct types typing warnings
+    """.split()  # noqa: SIM905 - thirty names, to be read
+)
+"""What importing the client may bring with it. (Whether that is fast no test can say on a machine that does other things, too.)
+
+Not among it: json, socket, threading, asyncio, logging, dataclasses (which brings inspect). Each costs more than all of these
+together, so it is imported when it is used."""
+
+
+def test_imports_little() -> None:
+    done = subprocess.run([sys.executable, "-S", "-c", LISTED], capture_output=True, text=True, check=True)
+    found = set(done.stdout.split())
+    assert "leaderd.client.leader" in found
+    assert {name.partition(".")[0] for name in found} - {"leaderd"} <= CHEAP
+    assert len([name for name in found if name.startswith("leaderd")]) <= 8
+
+
 def test_pretends_on_a_laptop(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LEADERD_DISABLED", "leader")
     assert Leader("jobs").is_leader()

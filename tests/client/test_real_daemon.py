@@ -9,6 +9,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -141,11 +142,51 @@ def test_without_the_file_it_asks_the_socket(daemon: DaemonProcess, leader: Lead
     assert Leader(socket=str(daemon.socket)).token == leader.token
 
 
-def test_forked_child_and_threads_see_the_same(leader: Leader) -> None:
+def test_a_forked_child_sees_the_same(leader: Leader) -> None:
     pid = os.fork()
     if pid == 0:
         os._exit(0 if leader.is_leader() and leader.require().token == leader.token else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def test_threads_that_look_at_once_see_the_same_and_never_half_of_it(daemon: DaemonProcess, leader: Leader) -> None:
+    """One `Leader` for all of them, while the daemon rewrites the mapped file at every renewal and, in the end, is killed."""
+    token = leader.token
+    ready, over = threading.Barrier(9), threading.Event()
+    seen: list[tuple[set[tuple[int, int]], set[int]]] = []
+
+    def look() -> None:
+        terms: set[tuple[int, int]] = set()
+        late: set[int] = set()
+        ready.wait(10.0)
+        while not over.is_set():
+            asked_ns = now_ns()
+            term = leader.look()
+            if term is not None:
+                terms.add((term.token, term.valid_until_ns))
+                if asked_ns >= term.valid_until_ns:
+                    late.add(asked_ns)
+        seen.append((terms, late))
+
+    threads = [threading.Thread(target=look, daemon=True) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    ready.wait(10.0)
+    first = fields(daemon)[2]
+    wait_until(lambda: fields(daemon)[2] > first, 10.0, "a renewal")
+    daemon.kill()
+    last = fields(daemon)[2]
+    wait_until(lambda: now_ns() > last, 10.0, "the lease has run out")
+    assert leader.look() is None
+    over.set()
+    for thread in threads:
+        thread.join(10.0)
+    assert len(seen) == 8
+    for terms, late in seen:
+        assert {each for each, _ in terms} == {token}
+        assert {until for _, until in terms} <= {until for every, _ in seen for _, until in every}
+        assert max(until for _, until in terms) <= last
+        assert not late
 
 
 def test_check_costs_a_microsecond(leader: Leader) -> None:

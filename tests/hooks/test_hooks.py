@@ -5,7 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import socket
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -98,3 +102,78 @@ def test_a_daemon_tells_in_order_and_a_hanging_hook_delays_no_answer(tmp_path: P
     assert [line[:3] for line in told] == [["on_acquire", "jobs", str(token)], ["on_lose", "jobs", str(token)]]
     assert len(told[0]) == 4  # a deadline, while leading
     assert len(told[1]) == 3
+
+
+@pytest.fixture
+def deaf() -> Iterator[tuple[int, list[socket.socket]]]:
+    """A port of loopback that accepts, and never answers; and who came."""
+    came: list[socket.socket] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def accept() -> None:
+            with suppress(OSError):
+                while True:
+                    came.append(server.accept()[0])
+
+        threading.Thread(target=accept, daemon=True).start()
+        yield server.getsockname()[1], came
+        server.shutdown(socket.SHUT_RDWR)
+        for sock in came:
+            sock.close()
+
+
+def ended(sock: socket.socket) -> bool:
+    """Whether the other end has closed, after whatever it sent."""
+    sock.setblocking(False)
+    try:
+        while sock.recv(65536):
+            pass
+    except BlockingIOError:
+        return False
+    except ConnectionError:
+        return True
+    return True
+
+
+@pytest.mark.parametrize("kind", ["command", "post"])
+def test_a_successor_leads_while_the_hook_on_lose_still_hangs(
+    tmp_path: Path, deaf: tuple[int, list[socket.socket]], kind: str
+) -> None:
+    """The bound is 5 s here. Whoever waited for the hook would lead after its end, and not before."""
+    port, came = deaf
+    note = tmp_path / "pid"
+    hook = ["sh", "-c", f"echo $$ >{note}.new; mv {note}.new {note}; exec sleep 60"]
+    config = f"hooks: {{on_lose: {json.dumps(hook if kind == 'command' else [f'http://127.0.0.1:{port}/lost'])}}}\n"
+    url = f"local://{tmp_path}/store"
+    first = DaemonProcess("pod-a", url, tmp_path, ttl="30s", config=config)
+    second = DaemonProcess("pod-b", url, tmp_path, ttl="30s")
+    try:
+        first.start()
+        wait_until(first.leads, 20.0, "pod-a leads")
+        second.start()
+        wait_until(lambda: second.get("/is-leader?promise=0")[1].get("state") == "follower", 20.0, "pod-b waits")
+        first.send(signal.SIGTERM)
+        if kind == "command":
+
+            def hangs() -> bool:
+                return note.exists() and Path(f"/proc/{note.read_text().strip()}").exists()
+
+            assert wait_until(lambda: second.leads() and [hangs()], 20.0, "pod-b leads") == [True]
+        else:
+            assert wait_until(lambda: second.leads() and [bool(came) and not ended(came[0])], 20.0, "pod-b leads") == [True]
+            wait_until(lambda: ended(came[0]), 15.0, "it is given up at its bound")
+        assert first.wait(30.0) == 0
+    finally:
+        first.end()
+        second.end()
+
+
+async def test_a_post_that_is_never_answered_is_given_up_at_its_bound(deaf: tuple[int, list[socket.socket]]) -> None:
+    port, came = deaf
+    began_s = boot_s()
+    with pytest.raises(HookError, match="took longer"):
+        await call(Hook((), "127.0.0.1", port, "/on"), {"token": 7}, 0.3)
+    assert boot_s() - began_s < 5.0
+    async with asyncio.timeout(5.0):
+        while not ended(came[0]):
+            await asyncio.sleep(0)
