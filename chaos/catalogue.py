@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import socket
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +27,7 @@ NEEDS: dict[str, tuple[type[Fault], Callable[[], str | None]]] = {
     "cgroup": (OutOfMemory, OutOfMemory().available),
 }
 """What some faults need besides the substrate: which fault, and why this machine does not have it, or None if it does."""
+_ENGINE = "unix:///var/run/docker.sock"
 _START_S = {"etcd": 5.0, "zookeeper": 7.0, "consul": 10.0}
 """How long the store and three pods take to come up, about."""
 _A_POD_S = 0.5
@@ -84,9 +87,26 @@ def doctor(options: argparse.Namespace) -> int:
     for word, (_, available) in NEEDS.items():
         reason = available()
         print(f"{word:<12} {'can be used' if reason is None else reason}; for {', '.join(_with(word))}")
+    reason = no_engine()
+    print(f"{'docker':<12} {'an engine answers' if reason is None else reason}; for the profile chaos of deploy/compose")
     left = leftovers.find(Path(options.out))
     print(f"left over    {f'{len(left)} folders of runs that were killed: `clean` removes them' if left else 'nothing'}")
     return 0 if able else EXIT[BROKEN]
+
+
+def no_engine() -> str | None:
+    """Why no Docker engine can be asked here, or None: by its socket, so that nothing of it need be installed."""
+    host = os.environ.get("DOCKER_HOST", _ENGINE)
+    if not host.startswith("unix://"):
+        return f"DOCKER_HOST is {host}, which is not looked at: only sockets are"
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(2.0)
+            connection.connect(host.removeprefix("unix://"))
+            connection.sendall(b"GET /_ping HTTP/1.0\r\n\r\n")
+            return None if connection.recv(64).startswith(b"HTTP/1.") else f"what listens at {host} is no engine"
+    except OSError as error:
+        return f"no engine answers at {host} ({error.strerror or error})"
 
 
 def _with(word: str) -> list[str]:

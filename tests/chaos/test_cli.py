@@ -1,12 +1,16 @@
 """What one types: lists that can be resumed, exit codes, files for machines and people. No servers: runs are made by hand."""
 
 import json
+import re
+import socket
+import threading
 import xml.etree.ElementTree as xml
 from pathlib import Path
 
 import pytest
 
-from chaos import cli, leftovers, runs, scenario, verdicts
+from chaos import catalogue, cli, leftovers, runs, scenario, verdicts
+from chaos.faults import MENU as FAULTS
 from chaos.history import FILE
 from chaos.report import results, summary
 from chaos.runs import BROKEN, Children, Done, Job, RunList
@@ -77,6 +81,8 @@ def test_exit_codes(runs_by_hand, tmp_path, came_to, code, capsys):
         ["run", "--resume"],
         ["run", "etcd-nospace", "--store", "zookeeper"],
         ["run", "kill-leader", "--substrate", "moon"],
+        ["run", "kill-leader", "--store", "etcd,moon"],
+        ["compare", "kill-leader", "--repeat", "0"],
         ["report", "."],
         ["explode"],
     ],
@@ -142,6 +148,70 @@ def test_repeat_counts_the_seeds_up_and_jobs_run_side_by_side(runs_by_hand, tmp_
     assert {job.variables for job in runs_by_hand[1]} == {("ttl=5s",)}
     resolved = [scenario.load(str(path)) for path in tmp_path.glob("*/scenario.yaml") if path.read_text() != TEXT]
     assert all(found.topology.ttl == "5s" for found in resolved)
+
+
+def test_several_stores_are_named_at_once(runs_by_hand, tmp_path, capsys):
+    assert cli.main(["run", "kill-leader", "--store", "consul,etcd", "--out", str(tmp_path)]) == 0
+    assert {job.store for job in runs_by_hand[1]} == {"etcd", "consul"}
+    assert cli.main(["run", "etcd-nospace", "--store", "etcd,zookeeper", "--out", str(tmp_path)]) == 0
+    assert runs_by_hand[1][-1].store == "etcd", "the one of them that it is for"
+
+
+def test_the_list_tells_what_a_scenario_takes_and_needs(capsys):
+    assert cli.main(["list", "--why"]) == 0
+    told = capsys.readouterr().out
+    lines = {line.split()[0]: line for line in told.splitlines() if line and not line.startswith(" ")}
+    assert re.search(r"disk-slow +\d+-\d+ s +netns +strace +Every sync", lines["disk-slow"])
+    assert re.search(r"partition-leader +\d+-\d+ s +netns proxy sim +- ", lines["partition-leader"])
+    assert lines["etcd-nospace"].endswith("(etcd)")
+    assert set(lines) == {"scenario", *scenario.names()}
+    assert "without being told by anybody" in " ".join(told.split()), "what it is for"
+
+
+def test_how_long_a_scenario_takes_is_told_about_right():
+    """Measured on a busy machine: 26 s, of which 10 until three pods were up."""
+    found = scenario.load("partition-leader")
+    assert 14 <= catalogue.takes_s(found, "etcd") <= 30
+    assert catalogue.takes_s(found, "consul") > catalogue.takes_s(found, "etcd")
+
+
+def test_the_doctor_looks_at_everything_that_some_fault_needs(capsys, tmp_path):
+    cli.main(["doctor", "--out", str(tmp_path)])
+    told = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert {"netns", "proxy", "sim", "etcd", "zookeeper", "consul", "strace", "tc", "cgroup", "docker"} <= set(told)
+    assert told["strace"].endswith("for disk-broken, disk-slow")
+
+
+def test_an_engine_is_told_by_its_socket(tmp_path, monkeypatch):
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/docker.sock")
+    assert "no engine answers" in catalogue.no_engine()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"{tmp_path}/docker.sock")
+        listener.listen()
+
+        def answer():
+            with listener.accept()[0] as connection:
+                connection.recv(100)
+                connection.sendall(b"HTTP/1.0 200 OK\r\n\r\nOK")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        assert catalogue.no_engine() is None
+        thread.join()
+
+
+def test_every_fault_that_asks_for_something_is_asked_for():
+    asking = {fault for fault in FAULTS if hasattr(fault, "available")}
+    assert asking == {fault for fault, _ in catalogue.NEEDS.values()}
+
+
+@pytest.mark.parametrize(("there", "told"), [(True, ""), (False, "no browser")])
+def test_a_report_is_opened(tmp_path, monkeypatch, capsys, there, told):
+    opened = []
+    monkeypatch.setattr(cli.webbrowser, "open", lambda address: opened.append(address) or there)
+    assert cli.main(["report", str(made(tmp_path / "r")), "--open"]) == 0
+    assert opened == [(tmp_path / "r" / "report.html").as_uri()]
+    assert told in capsys.readouterr().err
 
 
 def test_a_dry_run_does_nothing(runs_by_hand, tmp_path, capsys):
