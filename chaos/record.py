@@ -74,7 +74,7 @@ def section(passes: Sequence[Pass]) -> str:
     every = [each for one in passes for each in one.found]
     ours = [each for each in every if each["subject"] == "leaderd" and each.get("substrate") != "sim"]
     simulated = [each for each in every if each["subject"] == "leaderd" and each.get("substrate") == "sim"]
-    parts = ["### Passes", _table(("pass", "begun", "commit", "runs", "came to"), (_told(one) for one in passes))]
+    parts = ["### Passes", _table(("pass", "begun", "commit", "runs of leaderd", "came to", "of other tools"), (_told(one) for one in passes))]
     if ours:
         parts += ["### Runs of leaderd on real stores, all passes together", _counts(ours)]
     if simulated:
@@ -88,7 +88,8 @@ def section(passes: Sequence[Pass]) -> str:
 
 
 def _told(one: Pass) -> tuple[str, ...]:
-    return (one.name, one.day, one.commit, str(len(one.found)), _words(one.found))
+    ours = [each for each in one.found if each["subject"] == "leaderd"]
+    return (one.name, one.day, one.commit, str(len(ours)), _words(ours) or "-", str(len(one.found) - len(ours)))
 
 
 def _words(found: Iterable[Result]) -> str:

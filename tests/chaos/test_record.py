@@ -33,8 +33,8 @@ def test_passes_are_summed_up_and_each_names_its_commit(tmp_path, capsys):
     assert text.startswith("# Track record\n\nBy hand, before.\n")
     assert text.endswith("\n\nBy hand, after.\n")
     assert "\nold\n" not in text
-    assert row(text, "one")[1:] == ["`abc123`", "2", "2 PASS"]
-    assert row(text, "two")[1:] == ["`def456+`", "2", "1 PASS, 1 FAIL"]
+    assert row(text, "one")[1:] == ["`abc123`", "2", "2 PASS", "0"]
+    assert row(text, "two")[1:] == ["`def456+`", "2", "1 PASS, 1 FAIL", "0"]
     assert row(text, "runs") == ["3", "1", "4"]
     assert row(text, "runs with two leaders") == ["1", "0", "1"]
     assert row(text, "smallest gap between an old promise and a new claim") == ["-500.0 ms", "3700.0 ms", "-500.0 ms"]
@@ -51,6 +51,7 @@ def test_the_comparison_goes_with_them(tmp_path):
     verdicts.judged(made(folder / "1", lines, "zookeeper", **facts), lambda line: None)
     text = record.section(record.read([folder]))
     assert "### `compare partition-leader`" in text
+    assert row(text, "x")[2:] == ["0", "-", "1"], "what the others come to is no figure of ours"
     assert "| kazoo-election | zookeeper | 1 | over 3000 ms |" in text
 
 
