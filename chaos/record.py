@@ -74,7 +74,8 @@ def section(passes: Sequence[Pass]) -> str:
     every = [each for one in passes for each in one.found]
     ours = [each for each in every if each["subject"] == "leaderd" and each.get("substrate") != "sim"]
     simulated = [each for each in every if each["subject"] == "leaderd" and each.get("substrate") == "sim"]
-    parts = ["### Passes", _table(("pass", "begun", "commit", "runs of leaderd", "came to", "of other tools"), (_told(one) for one in passes))]
+    head = ("pass", "begun", "commit", "runs of leaderd", "came to", "of other tools")
+    parts = ["### Passes", _table(head, (_told(one) for one in passes))]
     if ours:
         parts += ["### Runs of leaderd on real stores, all passes together", _counts(ours)]
     if simulated:

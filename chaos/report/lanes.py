@@ -11,6 +11,8 @@ from chaos.report.claims import Claims, Overlap, Term
 
 JOIN_S = 0.6
 """Two answers of one term further apart than this are two stretches: between them nobody was asked, or nobody answered."""
+MANY = 8
+"""Of more lanes than this, those in which nothing happens are shown as one."""
 SILENT, SUSPENDED = "no answer", "suspended"
 SHOWN = frozenset({SILENT, "unknown", "starting", "draining", "paused"})
 """What an instance can be besides leader and idle follower, by its own word or by its silence."""

@@ -11,15 +11,13 @@ from dataclasses import dataclass, field
 from html import escape
 
 from chaos.report import patterns
-from chaos.report.lanes import SILENT, Lane, Phase, Picture, Stretch, Write
+from chaos.report.lanes import MANY, SILENT, Lane, Phase, Picture, Stretch, Write
 from chaos.report.logs import Entry
 from chaos.report.marks import Marks, log_from
 
 WIDTH, RIGHT, TOP, ROW, BAR, AXIS = 1160, 12, 6, 20, 26, 34
 _LETTER = 7.3
 """The width of a letter, about."""
-_MANY = 8
-"""Of more lanes than this, those in which nothing happens are drawn as one."""
 
 
 @dataclass
@@ -32,7 +30,7 @@ class Frame:
 
     def __post_init__(self) -> None:
         lanes = list(self.found.lanes.values())
-        self.idle = [lane.name for lane in lanes if lane.is_idle] if len(lanes) > _MANY else []
+        self.idle = [lane.name for lane in lanes if lane.is_idle] if len(lanes) > MANY else []
         self.lanes = [lane for lane in lanes if lane.name not in self.idle]
         writes = any(lane.writes for lane in lanes)
         self.lane_height = 68 if writes else 48

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chaos.report.lanes import SILENT, Lane, Picture
+from chaos.report.lanes import MANY, SILENT, Lane, Picture
 
 KEY = {
     "=": "yes, with the token",
@@ -41,10 +41,13 @@ def lanes(found: Picture, width: int = 100) -> list[str]:
     label = max([len(name) for name in found.lanes] + [len("two leaders") if found.overlaps else 2]) + 1
     track = _Track(found, max(20, width - label))
     lines = []
-    for lane in found.lanes.values():
+    idle = [lane.name for lane in found.lanes.values() if lane.is_idle] if len(found.lanes) > MANY else []
+    for lane in (lane for lane in found.lanes.values() if lane.name not in idle):
         lines.append((lane.name, _lane(lane, track)))
         if lane.writes:
             lines.append(("", _writes(lane, track)))
+    if idle:
+        lines.append(("...", f"{len(idle)} more, {idle[0]} to {idle[-1]}: followers as long as they were asked"))
     if found.overlaps:
         cells = [" "] * track.width
         for overlap in found.overlaps:
@@ -56,7 +59,7 @@ def lanes(found: Picture, width: int = 100) -> list[str]:
         for band in found.bands:
             track.fill(cells, band.start_s, band.end_s, "^")
         shown.append(" " * label + "".join(cells) + "  " + "; ".join(band.text for band in found.bands))
-    used = {sign for _, cells in lines for sign in cells} | ({"^"} if found.bands else set())
+    used = {sign for name, cells in lines if name != "..." for sign in cells} | ({"^"} if found.bands else set())
     return [*shown, "  ".join(f"{sign} {meaning}" for sign, meaning in KEY.items() if sign in used)]
 
 

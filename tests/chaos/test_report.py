@@ -191,6 +191,9 @@ def test_a_herd_of_followers_is_one_lane():
     assert ">29 more</text>" in image
     assert "c1 to c30: followers as long as they were asked" in image
     assert image.count('class="empty"') == 1
+    shown = text.lanes(found)
+    assert [line.split()[0] for line in shown[:2]] == ["c7", "..."]
+    assert "29 more, c1 to c30" in shown[1]
 
 
 def test_lanes_as_text():
