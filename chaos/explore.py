@@ -70,12 +70,12 @@ def _round(chance: random.Random, pool: dict[str, list[Mix]]) -> list[Mix]:
 
 
 def _steps(chance: random.Random, number: int, faults: Sequence[Mix]) -> list[dict[str, Any]]:
-    steps: list[dict[str, Any]] = [
-        {"step": "await-leader", "within": "60s"},
-        {"step": "hold", "time": f"{chance.randint(100, 2000)}ms"},
-    ]
+    steps: list[dict[str, Any]] = [{"step": "hold", "time": f"{chance.randint(100, 2000)}ms"}]
     names = [f"fault-{number}{chr(ord('a') + place)}" for place in range(len(faults))]
     for name, mix in zip(names, faults, strict=True):
+        if mix.sort != "store":
+            # Right before, for what was healed may still cost the term.
+            steps.append({"step": "await-leader", "within": "60s"})
         steps.append({"step": "inject", "name": name, "fault": mix.fault})
     steps.append({"step": "hold", "time": f"{chance.uniform(0.2, 2.0):.2f}ttl"})
     for name in chance.sample(names, len(names)):

@@ -1,5 +1,7 @@
 """Scenarios from a seed: the same again, several faults at once, most at the leader, of the whole menu; what fails is kept."""
 
+from itertools import pairwise
+
 from chaos import cli, explore, scenario
 from chaos.faults import MENU as FAULTS
 from chaos.mixes import LEFT_OUT, MIXES
@@ -10,17 +12,19 @@ from tests.chaos.test_cli import BAD, runs_by_hand  # noqa: F401 - a fixture
 
 def rounds(method):
     """By round: its faults, in order."""
-    found = []
+    found = {}
     for step in method:
-        if isinstance(step, AwaitLeader):
-            found.append([])
-        elif isinstance(step, Inject):
-            found[-1].append(step.fault)
-    return found
+        if isinstance(step, Inject):
+            found.setdefault(number(step), []).append(step.fault)
+    return list(found.values())
+
+
+def number(step):
+    return step.name.strip("abc")
 
 
 def roles(fault):
-    return {getattr(fault, name, "") for name in ("source", "to", "at")} | ({"leader"} if hits_leader(fault) else set())
+    return {str(getattr(fault, name, "")) for name in ("source", "to", "at")} | ({"leader"} if hits_leader(fault) else set())
 
 
 def hits_leader(fault):
@@ -44,15 +48,13 @@ def test_faults_meet_each_other_and_all_are_healed():
     every = []
     for seed in range(500):
         method = explore.compose(seed).method
-        open_, most = set(), 0
+        open_ = set()
         for step in method:
             if isinstance(step, Inject):
-                open_.add(step.name)
-                most = max(most, len(open_))
+                assert all(number(other) == number(step) for other in open_), "each round begins with a healed world"
+                open_.add(step)
             elif isinstance(step, Heal):
-                open_.remove(step.name)
-            elif isinstance(step, AwaitLeader):
-                assert not open_, "each round begins with a healed world"
+                open_ = {other for other in open_ if other.name != step.name}
         assert not open_
         every += [(len(one), one) for one in rounds(method)]
     sizes = [size for size, _ in every]
@@ -70,6 +72,14 @@ def test_nobody_is_looked_for_who_may_not_be_there():
             assert len(hit) <= 1
             after = one[hit[0] + 1 :] if hit else []
             assert not any(roles(fault) & {"followers", "leader"} for fault in after)
+
+
+def test_somebody_leads_when_the_leader_or_who_follows_is_looked_for():
+    for seed in range(200):
+        method = explore.compose(seed).method
+        for before, step in pairwise(method):
+            if isinstance(step, Inject) and roles(step.fault) & {"followers", "leader"}:
+                assert isinstance(before, AwaitLeader)
 
 
 def test_the_whole_menu_is_drawn_from():
