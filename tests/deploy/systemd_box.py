@@ -45,7 +45,7 @@ Type=oneshot
 Environment="PATH={path}" "PYTHONPATH={root}" "{cache_env}={cache}"
 ExecStart={python} {driver} {words}
 """
-# What differs from a host where leaderd is installed: where Python and this checkout are, and the patience of the test.
+# What differs from a host where leaderd is installed: where Python and this checkout are, and where the log goes.
 DROP_IN = """[Unit]
 DefaultDependencies=no
 After=
@@ -54,7 +54,6 @@ Wants=
 ExecStart=
 ExecStart={python} -m leaderd run --config /etc/leaderd/leaderd.yaml
 Environment=PYTHONPATH={root}
-WatchdogSec=3s
 StandardError=append:{log}
 TemporaryFileSystem=/root:ro
 ProtectHome=no

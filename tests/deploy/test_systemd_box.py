@@ -15,7 +15,9 @@ CONFIG = "store: {url: 'local:///var/lib/leaderd'}\nelections: [{name: jobs}]\nl
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return systemd_box.run(tmp_path_factory.mktemp("systemd"), HERE / "systemd_driver.py", {"leaderd.yaml": CONFIG})
+    patience = {"watchdog.conf": "[Service]\nWatchdogSec=3s\n"}
+    work = tmp_path_factory.mktemp("systemd")
+    return systemd_box.run(work, HERE / "systemd_driver.py", {"leaderd.yaml": CONFIG}, drop_ins=patience)
 
 
 pytestmark = [pytest.mark.timeout(150), pytest.mark.xdist_group("systemd")]
