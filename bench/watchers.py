@@ -76,11 +76,11 @@ def delays_ms(published: Sequence[tuple[int, int]], receipts: Sequence[tuple[int
 def few(ground: Ground, bed: Bed, rounds: int) -> list[Figure]:
     """Some watchers of each kind; one kind after the other, so that a figure is of that kind, and not of nine processes at once."""
     url, journal = bed.url("watchers"), ground.folder / "watchers.journal"
-    watched = ground.daemon(url, grpc=True, journal=journal)
-    watched.wait_led(10.0)
-    other = ground.daemon(url)
+    watched = other = ground.daemon(url, grpc=True, journal=journal)
     try:
-        other.wait_says(b"-> follower", 1, 10.0)
+        watched.wait_led(30.0)
+        other = ground.daemon(url)
+        other.wait_says(b"-> follower", 1, 30.0)
         assert watched.socket is not None
         http, grpc = f"unix:{watched.socket}", f"unix:{watched.socket.parent / 'grpc.sock'}"
         addresses = {"sse": [http, "1"], "grpc": [grpc], "blocking": [http]}
@@ -105,11 +105,11 @@ def few(ground: Ground, bed: Bed, rounds: int) -> list[Figure]:
 def crowd(ground: Ground, bed: Bed, rounds: int, stuck: int) -> list[Figure]:
     """All the subscribers that there may be, of which some do not read."""
     url, journal = bed.url(f"crowd-{stuck}"), ground.folder / f"crowd-{stuck}.journal"
-    watched = ground.daemon(url, journal=journal)
-    watched.wait_led(10.0)
-    other = ground.daemon(url)
+    watched = other = ground.daemon(url, journal=journal)
     try:
-        other.wait_says(b"-> follower", 1, 10.0)
+        watched.wait_led(30.0)
+        other = ground.daemon(url)
+        other.wait_says(b"-> follower", 1, 30.0)
         time.sleep(_SETTLE_S)
         before_mib = process.size(watched.pid).rss_mib
         process.forget_peak(watched.pid)
