@@ -60,7 +60,7 @@ class Ledger:
 
     def lose(self, held: Held) -> None:
         """The holder is out of reach and may be at work: what it was promised counts on, and can only lapse."""
-        # Safety: see test_a_holder_out_of_reach_has_given_nothing_back
+        # Safety: see test_lost_hold_given_back
         self._given_s = max(self._given_s, held.until_s)
         self._held.discard(held)
 

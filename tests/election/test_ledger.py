@@ -42,3 +42,13 @@ def test_a_holders_promise_counts_until_it_is_given_back() -> None:
     assert ledger.until_s == 13.0
     ledger.give_back(other)
     assert ledger.until_s == 11.0, "what an answer promised can only lapse"
+
+
+def test_what_a_lost_holder_was_promised_can_only_lapse() -> None:
+    ledger, lost, short = Ledger(), Held(), Held()
+    for held, for_s in ((lost, 8.0), (short, 3.0)):
+        held.promise(10.0, for_s, 100.0)
+        ledger.open(held)
+        ledger.lose(held)
+        ledger.give_back(held)
+    assert ledger.until_s == 18.0

@@ -91,6 +91,9 @@ class Apps:
             roll = world.rng.random()
             if not working.process.alive or working.process.runner.crashed:
                 self._end(working, working.until_s)
+            elif roll < 0.06:  # its line is cut: it is at work all the same, for as long as it was promised
+                self._end(working, working.until_s)
+                working.hold.lose()
             elif roll < 0.3:
                 self._end(working, min(world.now_s, working.until_s))
                 working.hold.release()

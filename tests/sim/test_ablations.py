@@ -56,6 +56,13 @@ def test_open_hold_not_counted(monkeypatch: Patch, store: str) -> None:
     found_by(store)
 
 
+@pytest.mark.parametrize("store", ["etcd", "consul"])
+def test_lost_hold_given_back(monkeypatch: Patch, store: str) -> None:
+    """Taking the end of a holder's line for its word that it has finished."""
+    monkeypatch.setattr(Ledger, "lose", Ledger.give_back)
+    found_by(store)
+
+
 @pytest.mark.parametrize("store", ["local", "etcd"])
 def test_reply_dated_deadline(monkeypatch: Patch, store: str) -> None:
     """Counting the lease from the reply's arrival."""
