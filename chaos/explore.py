@@ -78,7 +78,12 @@ def _steps(chance: random.Random, number: int, faults: Sequence[Mix]) -> list[di
             steps.append({"step": "await-leader", "within": "60s"})
         steps.append({"step": "inject", "name": name, "fault": mix.fault})
     steps.append({"step": "hold", "time": f"{chance.uniform(0.2, 2.0):.2f}ttl"})
-    for name in chance.sample(names, len(names)):
+    over = chance.sample(list(zip(names, faults, strict=True)), len(names))
+    if any(mix.fault["fault"] == "cut" for mix in faults if mix.sort != "store"):
+        over.sort(
+            key=lambda each: each[1].sort != "store"
+        )  # that a cut is over is seen at the store nodes, so they have to be there
+    for name, _ in over:
         steps.append({"step": "heal", "name": name})
         if chance.random() < 0.5:
             steps.append({"step": "hold", "time": f"{chance.randint(50, 1000)}ms"})

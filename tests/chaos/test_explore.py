@@ -82,6 +82,20 @@ def test_somebody_leads_when_the_leader_or_who_follows_is_looked_for():
                 assert isinstance(before, AwaitLeader)
 
 
+def test_a_store_node_is_back_before_it_is_asked_whether_a_cut_is_over():
+    met = 0
+    for seed in range(500):
+        method = explore.compose(seed).method
+        tags = {step.name: step.fault.__struct_config__.tag for step in method if isinstance(step, Inject)}
+        healed = [step.name for step in method if isinstance(step, Heal)]
+        for name, tag in tags.items():
+            if tag == "kill-node":
+                cuts = [other for other in tags if other[:-1] == name[:-1] and tags[other] == "cut"]
+                met += len(cuts)
+                assert all(healed.index(name) < healed.index(other) for other in cuts)
+    assert met > 10
+
+
 def test_the_whole_menu_is_drawn_from():
     tags = {fault.__struct_config__.tag for fault in FAULTS}
     drawn = {mix.fault["fault"] for mix in MIXES}
