@@ -72,6 +72,7 @@ def test_a_hand_over_follows_at_once(daemon: DaemonProcess, leader: Leader, tmp_
     other = DaemonProcess("pod-b", daemon.store_url, tmp_path).start()
     try:
         elsewhere = Leader("jobs", socket=str(other.socket))
+        wait_until(lambda: other.get("/is-leader")[1].get("state") == "follower", 20.0, "the other stands")
         with leader.guard("2500ms") as term:
             daemon.send(signal.SIGTERM)
             assert term.wait_ending(2.0)
