@@ -15,12 +15,18 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import grpc
+import grpc.aio
 import pytest
 
+from leaderd.cli import is_leader, status
+from leaderd.client import Leader
+from leaderd.client.lease import LeaseMap
 from leaderd.election.problems import Reason
 from leaderd.election.state import ElectionView, Phase, State, Term
 from leaderd.surfaces.files import StateFiles
-from tests.surfaces.grpc_rig import GrpcRig
+from leaderd.surfaces.grpc._proto import leaderd_pb2 as pb
+from tests.surfaces.grpc_rig import SERVICE, GrpcRig
 from tests.surfaces.rig import PATIENCE_S, Reply, Rig, following, leading, snapshot, surfaces
 from tests.surfaces.test_events import Stream, subscribe
 
@@ -59,6 +65,59 @@ class World:
         assert name == (message.leader_instance if message.HasField("leader_instance") else "")
         return found
 
+    async def others(self) -> dict[str, tuple[bool, int | None]]:
+        """Leader and token, by those that tell no more, or are asked by programs of ours: all at once, too."""
+        run, socket = asyncio.to_thread, str(self.rig.surfaces.addresses["socket"])
+        mapped, asking = LeaseMap(str(self.directory / f"{NAME}.lease")), Leader(NAME, socket=socket)
+        assert not Path(socket).with_name(f"{NAME}.lease").exists(), "without a file it has to ask"
+        scrape, code, body, found, term, http, grpc_hold, listed = await asyncio.gather(
+            self.rig.ask("/metrics", "ops"),
+            run(is_leader.main, [NAME, "--quiet", "--promise", "0", "--socket", socket]),
+            run(_status, socket),
+            run(mapped.look),
+            run(asking.look),
+            self.held_by_http(),
+            self.held_by_grpc(),
+            self.calls.call(f"{SERVICE}ListElections", pb.ListElectionsRequest()),
+        )
+        assert found is not None, "the mapping is of use"
+        leads, metered = (_sample(scrape.body.decode(), metric) for metric in ("leaderd_is_leader", "leaderd_fencing_token"))
+        election = pb.ListElectionsResponse.FromString(listed).elections[0]
+        return {
+            "metrics": (leads == 1, int(metered) or None),
+            "cli is-leader": (code == 0, body["token"]),
+            "cli status": (body["leader"], body["token"]),
+            "mapping": (found[0] > 0, found[0] or None),
+            "client": (term is not None, None if term is None else term.token),
+            "http hold": (http is not None, http),
+            "grpc hold": (grpc_hold is not None, grpc_hold),
+            "grpc list": grpc_told(election)[:3:2],
+        }
+
+    async def held_by_http(self) -> int | None:
+        """The token of a hold, which is closed at once; None when it is refused."""
+        wire = await self.rig.connect("socket")
+        wire.send(f"GET /v1/elections/{NAME}/hold HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        try:
+            reply = await wire.reply()
+            if reply.status != 200:
+                return None
+            event = (await wire.reader.readuntil(b"\n\n")).decode()
+            found: int | None = json.loads(event.partition("data: ")[2])["token"]
+            return found
+        finally:
+            wire.close()
+
+    async def held_by_grpc(self) -> int | None:
+        """The same over gRPC."""
+        stream = self.calls.hold(election=NAME)
+        try:
+            message = await stream.next()
+        except grpc.aio.AioRpcError:
+            return None
+        stream.call.cancel()
+        return int(message.token)
+
     def lease(self) -> tuple[bool, int | None, int]:
         """What an app reads in the mapped file at this instant: leader, token, index."""
         data = (self.directory / f"{NAME}.lease").read_bytes()
@@ -83,12 +142,20 @@ def told(body: dict[str, Any]) -> Told:
 
 
 def grpc_told(message: Any) -> Told:
-    from leaderd.surfaces.grpc._proto import leaderd_pb2 as pb
-
     state = pb.ElectionState.Name(message.state).removeprefix("ELECTION_STATE_").lower()
     token = message.token if message.HasField("token") else None
     leader = message.leader_instance if message.HasField("leader_instance") else None
     return message.leader, state, token, leader, message.index
+
+
+def _status(socket: str) -> dict[str, Any]:
+    found = json.loads(status._render(status._parser().parse_args([NAME, "-o", "json", "--socket", socket])))
+    elections: dict[str, Any] = found["elections"][0] if "elections" in found else found
+    return elections
+
+
+def _sample(text: str, metric: str) -> float:
+    return float(next(line.rpartition(" ")[2] for line in text.splitlines() if line.startswith(f'{metric}{{election="{NAME}"}}')))
 
 
 @pytest.fixture
@@ -135,6 +202,25 @@ async def watched(stream: Any, index: int) -> Any:
     while (message := (await stream.next()).election).index < index:
         pass
     return message
+
+
+@pytest.mark.parametrize("seed", range(2))
+async def test_clients_metrics_and_holds_do_not_disagree_either(world: World, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig, chance = world.rig, random.Random(seed)
+    for module in ("leader", "lease", "term"):  # their clock is the kernel's, the world's is moved by hand
+        monkeypatch.setattr(f"leaderd.client.{module}.clock_gettime_ns", lambda which: int(rig.clock.boot_s * 1e9))
+    health = world.calls.health(f"leader/{NAME}")
+    shown, seen = None, set()
+    for index in range(2, 2 + STEPS // 2):
+        rig.clock.boot_s += chance.choice([0.0, 0.4, 5.0])
+        rig.board.publish(snapshot(some_view(chance, index, rig.clock.boot_s)))
+        held, token, _ = world.lease()
+        others = await world.others()
+        assert set(others.values()) == {(held, token)}, (index, others)
+        while shown != held:
+            shown = (await health.next()).status == 1
+        seen.add(held)
+    assert seen == {True, False}
 
 
 @pytest.mark.parametrize("seed", range(3))
