@@ -72,13 +72,13 @@ def parent(pid: int) -> int:
 def make_bed(tmp_path: Path) -> Iterator[Callable[..., Bed]]:
     beds: list[Bed] = []
 
-    def make(leads: bool = True, **options: object) -> Bed:
-        daemon = DaemonProcess(f"pod-{len(beds)}", f"local://{tmp_path}/store", tmp_path, **options)  # type: ignore[arg-type]
+    def make(leads: bool = True, url: str = f"local://{tmp_path}/store", **options: object) -> Bed:
+        daemon = DaemonProcess(f"pod-{len(beds)}", url, tmp_path, **options)  # type: ignore[arg-type]
         bed = Bed(tmp_path, daemon)
         beds.append(bed)
         daemon.start()
         if leads:
-            wait_until(daemon.leads, 10.0, "the daemon leads")
+            wait_until(daemon.leads, 20.0, "the daemon leads")
         else:
             wait_until(lambda: daemon.get("/startupz")[0] == 200, 10.0, "the daemon has started")
         return bed

@@ -10,6 +10,7 @@ import pytest
 
 from leaderd.client.line import Line
 from leaderd.surfaces.http.places import LIMITS
+from testbed import EtcdCluster, require
 from tests.exec.conftest import Bed, living, parent, stopped
 from tests.system.daemons import boot_s, wait_until
 
@@ -254,6 +255,37 @@ def test_freeze_on_doubt_thaws_when_confirmed(bed: Bed) -> None:
     bed.daemon.send(signal.SIGCONT)
     wait_until(lambda: not stopped(pid), 3.0, "the command goes on")
     assert living(pid)
+
+
+@pytest.mark.servers
+@pytest.mark.xdist_group("etcd")
+def test_freeze_on_doubt_when_the_store_falls_silent(make_bed: MakeBed) -> None:
+    """The daemon is well and answers: it is its store that says nothing, and the daemon says so (`suspended`)."""
+    require("etcd", "3.5")
+    with EtcdCluster(nodes=1, version="3.5") as cluster:
+        bed = make_bed(url=cluster.url("exec"), ttl="12s")
+        process = bed.run("--freeze-on-doubt", "--grace", "100ms", script=DEAF)
+        pid = bed.pid("pid")
+        cluster.freeze(0)
+        wait_until(lambda: stopped(pid), 15.0, "the command is stopped")
+        assert bed.daemon.get("/is-leader?promise=0")[1]["state"] == "suspended"
+        cluster.thaw(0)
+        wait_until(lambda: not stopped(pid), 15.0, "the command goes on")
+        assert bed.daemon.leads()
+        cluster.freeze(0)
+        assert process.wait(40) == 76
+        assert not living(pid)
+        assert bed.daemon.running()
+        cluster.thaw(0)
+
+
+def test_min_valid_is_asked_of_the_daemon(bed: Bed) -> None:
+    """The lease of 3 s never has an hour left, and half a second after each renewal."""
+    assert bed.run("--skip", "--min-valid", "1h", script="touch $BED/ran").wait(10) == 75
+    assert bed.run("--wait", "500ms", "--min-valid", "1h", script="touch $BED/ran").wait(10) == 124
+    assert not (bed.folder / "ran").exists()
+    assert bed.run("--min-valid", "500ms", script="touch $BED/ran; exit 4").wait(20) == 4
+    assert (bed.folder / "ran").exists()
 
 
 def test_freeze_on_doubt_kills_at_the_deadline(bed: Bed) -> None:
