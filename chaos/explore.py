@@ -66,7 +66,8 @@ def _round(chance: random.Random, pool: dict[str, list[Mix]]) -> list[Mix]:
     aimed = chance.random() < AIMED or not others
     sorts = chance.sample(others, min(len(others), max(0, number - aimed)))
     chosen = [sort for sort in ("followers", "leader", "store") if sort in sorts or (aimed and sort == "leader")]
-    return [chance.choice(pool[sort]) for sort in chosen]
+    drawn = [chance.choice(pool[sort]) for sort in chosen]
+    return [mix for mix in drawn if mix.alone] or drawn
 
 
 def _steps(chance: random.Random, number: int, faults: Sequence[Mix]) -> list[dict[str, Any]]:

@@ -15,6 +15,8 @@ class Mix:
     sort: Sort
     fault: dict[str, Any]
     wants: str = ""
+    alone: bool = False
+    """Whether nothing else may be broken meanwhile: what is taken away by hand has to be noticed, and the store tells of it."""
 
 
 def _leader(fault: str, **more: Any) -> Mix:  # noqa: ANN401 - as free as a file
@@ -56,8 +58,8 @@ MIXES: tuple[Mix, ...] = (
     _leader("packets", kind="duplicate"),
     _leader("throttle", kbit=64),
     Mix("leader", {"fault": "clock", "at": "leader", "kind": "jump", "by_s": 600}, "clock=faked"),
-    Mix("leader", {"fault": "revoke"}),
-    Mix("leader", {"fault": "delete"}),
+    Mix("leader", {"fault": "revoke"}, alone=True),
+    Mix("leader", {"fault": "delete"}, alone=True),
     Mix("followers", {"fault": "cut", "from": "followers", "to": "stores"}),
     _followers("freeze"),
     _followers("kill"),

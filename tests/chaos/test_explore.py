@@ -82,6 +82,16 @@ def test_somebody_leads_when_the_leader_or_who_follows_is_looked_for():
                 assert isinstance(before, AwaitLeader)
 
 
+def test_what_is_taken_away_by_hand_is_all_that_is_broken_meanwhile():
+    by_hand = [one for seed in range(500) for one in rounds(explore.compose(seed).method) if {"Revoke", "Delete"} & kinds(one)]
+    assert len(by_hand) > 10
+    assert all(len(one) == 1 for one in by_hand)
+
+
+def kinds(faults):
+    return {type(fault).__name__ for fault in faults}
+
+
 def test_a_store_node_is_back_before_it_is_asked_whether_a_cut_is_over():
     met = 0
     for seed in range(500):
