@@ -7,6 +7,8 @@ from itertools import pairwise
 from chaos.report.claims import Term
 from chaos.report.lanes import Band, Picture
 
+_AT_ONCE_S = 0.05
+"""A fault so shortly before a term began has not moved it, if there was another one before."""
 _TOLD = 3
 """So many moves are told one by one."""
 
@@ -54,6 +56,7 @@ def _cause(bands: list[Band], before: Term, after: Term) -> str:
     """Which fault it was: the latest that came in the old term; else the latest that was healed in it; else one that lasted."""
     at_s = after.start_s
     injected = [band for band in bands if before.start_s <= band.start_s <= at_s]
+    injected = [band for band in injected if at_s - band.start_s > _AT_ONCE_S] or injected
     if injected:
         return f"{at_s - injected[-1].start_s:.1f} s after the fault ({injected[-1].text})"
     healed = sorted((band for band in bands if before.start_s <= band.end_s <= at_s), key=lambda band: band.end_s)

@@ -100,6 +100,18 @@ def test_each_move_is_timed_from_the_fault_before_it():
     assert told[3] == "then 2 more moves, the last to c3."
 
 
+def test_a_fault_at_the_very_instant_has_not_moved_it():
+    lines = [
+        GOOD[0],
+        yes("c1", 5, 1, 1.3),
+        *fault("one", 2, "c1 killed", 6),
+        yes("c2", 9, 5, 5.3),
+        *fault("two", 4.98, "s1 killed", 6),
+    ]
+    found = picture(sorted(lines, key=lambda line: line["at_ns"]))
+    assert "3.0 s after the fault (c1 killed)" in story(found)
+
+
 def test_an_overlap_is_outlined_with_its_milliseconds():
     found = drawn(yes("c1", 5, 5.1, 5.2))
     assert len(found.overlaps) == 1
