@@ -16,6 +16,7 @@ from chaos.substrates.proxy import ProxyLinks
 from leaderd.board import Board
 from leaderd.election.ledger import Ledger
 from leaderd.election.state import Term
+from leaderd.election.timing import Timing
 
 
 class Store:
@@ -204,6 +205,15 @@ def test_a_flag_instead_of_a_deadline_is_caught(monkeypatch, tmp_path):
     monkeypatch.setattr(Board, "answer", lambda *args, **options: answer(*args, min_valid_s=-1e9, **options))
     checks, _ = simulated("freeze-leader", "etcd", tmp_path / "run")
     assert checks["promises-kept"].verdict == judge.FAIL, "what wakes up says yes at once"
+
+
+def test_a_leader_that_goes_on_where_nobody_follows_is_caught(monkeypatch, tmp_path):
+    assert simulated("all-candidates-cut", "etcd", tmp_path / "clean")[0]["cut-off-stops"].verdict == judge.PASS
+    valid_until_s = Timing.valid_until_s
+    monkeypatch.setattr(Timing, "valid_until_s", lambda *args: valid_until_s(*args) + 3.0)
+    checks, _ = simulated("all-candidates-cut", "etcd", tmp_path / "run")
+    assert checks["cut-off-stops"].verdict == judge.FAIL
+    assert checks["no-overlap"].verdict == judge.PASS, "there is nobody to overlap with"
 
 
 def test_a_release_before_its_promises_lapsed_is_caught(monkeypatch, tmp_path):
