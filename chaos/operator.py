@@ -5,7 +5,7 @@ sessions, and let the store's numbers catch up after a restore.
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Literal, Protocol, TypeVar
 
@@ -22,7 +22,7 @@ _LITTER = "litter"
 _CATCHING_UP = 20_000
 _AGAIN = 5
 T = TypeVar("T")
-Where = Literal["first", "beside"]
+Where = Literal["first", "beside", "place"]
 
 
 class Operator(Protocol):
@@ -58,7 +58,9 @@ class Operator(Protocol):
         """Write something else in its place, under no session."""
 
     def litter(self, where: Where, content: bytes) -> None:
-        """Write something of nobody's in the place of the first entry, or beside the entries. Nobody may stand there meanwhile."""
+        """Write something of nobody's in the place of the first entry, beside the entries, or (ZooKeeper) where their directory
+        should be, so that it can have no children. Nobody may stand there meanwhile. Raises `LookupError` where none can be.
+        """
 
     def litter_size(self, where: Where) -> int | None:
         """How long what lies there is; None if there is nothing."""
@@ -71,6 +73,12 @@ class Operator(Protocol):
 
     def catch_up(self, token: int) -> None:
         """Write until the store's own numbers are above `token`: what is to be done after a restore. Raises `LookupError`."""
+
+
+def _known(places: Mapping[str, str], where: Where) -> str:
+    if where not in places:
+        raise LookupError("only ZooKeeper has a place that can be of the wrong kind: give the scenario `stores: [zookeeper]`")
+    return places[where]
 
 
 def _until_above(token: int, write: Callable[[], int]) -> None:
@@ -144,7 +152,7 @@ class _Etcd:
         self._cluster.put(self._now()[0], _FOREIGN)
 
     def litter(self, where: Where, content: bytes) -> None:
-        self._cluster.put_bytes(self._litters[where], content)
+        self._cluster.put_bytes(_known(self._litters, where), content)
 
     def litter_size(self, where: Where) -> int | None:
         found = self._cluster.get(self._litters[where])
@@ -201,7 +209,7 @@ class _Consul:
         self._cluster.kv_put(self._key, _FOREIGN)
 
     def litter(self, where: Where, content: bytes) -> None:
-        self._cluster.api("PUT", f"/v1/kv/{self._litters[where]}", content)
+        self._cluster.api("PUT", f"/v1/kv/{_known(self._litters, where)}", content)
 
     def litter_size(self, where: Where) -> int | None:
         found = self._cluster.api("GET", f"/v1/kv/{self._litters[where].rpartition('/')[0]}?recurse&consistent")
@@ -229,6 +237,7 @@ class _ZooKeeper:
 
     def __init__(self, cluster: ZooKeeperCluster, place: str) -> None:
         self._cluster, self._place = cluster, place
+        self._squatter: KazooClient | None = None
 
     def leading(self) -> str | None:
         found = self._with(self._first)
@@ -283,6 +292,10 @@ class _ZooKeeper:
         self._with(lambda client: client.set(self._now(client)[0], _FOREIGN.encode()))
 
     def litter(self, where: Where, content: bytes) -> None:
+        if where == "place":
+            self._squat(content)
+            return
+
         def write(client: KazooClient) -> None:
             client.ensure_path(self._place)
             if where == "first":
@@ -292,14 +305,30 @@ class _ZooKeeper:
 
         self._with(write)
 
+    def _squat(self, content: bytes) -> None:
+        """An ephemeral node has no children; it is there for as long as this client."""
+        self._squatter = client = KazooClient(self._hosts(), timeout=10.0)
+        client.start(10)
+        client.delete(self._place, recursive=True)
+        client.create(self._place, content, ephemeral=True)
+
     def litter_size(self, where: Where) -> int | None:
         def look(client: KazooClient) -> int | None:
+            if where == "place":
+                stat = client.exists(self._place)
+                return stat.dataLength if stat is not None and stat.ephemeralOwner else None
             found = self._lying(client, where)
             return len(client.get(found)[0]) if found is not None else None
 
         return self._with(look)
 
     def sweep(self, where: Where) -> None:
+        if self._squatter is not None:
+            self._squatter.stop()
+            self._squatter.close()
+            self._squatter = None
+            return
+
         def remove(client: KazooClient) -> None:
             found = self._lying(client, where)
             if found is not None:

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import msgspec
 
 from chaos.bed import Bed
 from chaos.faults.base import Injection, NotBiting, probed
+from chaos.operator import Where
 from chaos.substrates import CannotInject
 from testbed.etcd import EtcdCluster
+
+_PLACES: dict[Where, str] = {
+    "first": "in the place of the leading entry",
+    "beside": "beside the entries",
+    "place": "where the entries' directory should be",
+}
 
 
 class Litter(msgspec.Struct, frozen=True, tag="litter", tag_field="fault", forbid_unknown_fields=True):
     """`where`: `first` in the place of the entry that leads, under no session, so that it never goes by itself; or `beside` the
-    entries, where it is in nobody's way. `size` in bytes, and no more than the store takes. Healing sweeps it away, which is the
-    documented repair.
+    entries, where it is in nobody's way; or in their `place` itself, which is a node of the wrong kind then (ZooKeeper only).
+
+    `size` in bytes, and no more than the store takes. Healing sweeps it away, which is the documented repair.
     """
 
-    where: Literal["first", "beside"] = "first"
+    where: Where = "first"
     size: int = 20
 
     def inject(self, bed: Bed) -> Injection:
@@ -39,9 +45,9 @@ class Litter(msgspec.Struct, frozen=True, tag="litter", tag_field="fault", forbi
                 operator.sweep(self.where)
                 swept.append(True)
 
-        place = "in the place of the leading entry" if self.where == "first" else "beside the entries"
+        text = f"{len(content)} bytes of somebody's {_PLACES[self.where]}"
         gone = probed(lambda: operator.litter_size(self.where) is None, 5.0, "it has been swept away", "it still lies there")
-        return Injection(f"{len(content)} bytes of somebody's {place}", (), bites, heal, gone)
+        return Injection(text, (), bites, heal, gone)
 
 
 class Alarm(msgspec.Struct, frozen=True, tag="alarm", tag_field="fault", forbid_unknown_fields=True):
