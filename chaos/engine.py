@@ -53,6 +53,8 @@ class Engine:
         cluster = stores.make(store, topology.store_nodes, links, disks)
         self._bed = Bed(store, cluster, links, self._recorder, self._ttl_s, operator_for(cluster, PREFIX, ELECTION))
         self._in_force: dict[str, Injection] = {}
+        self._unseen: dict[str, Injection] = {}
+        """Healed, and not yet seen to be over."""
         self._led_before: str | None = None
         self._healed_ns: int | None = None
         self._done = False
@@ -185,8 +187,7 @@ class Engine:
         self._say(f"{injection.text}; verified: {seen}")
 
     def _heal(self, name: str) -> None:
-        """Heal, and then see that it is over: one fault may stand in the way of another's probe."""
-        healed = {}
+        """Heal; and as soon as nothing is broken see that it is over, for one fault may stand in the way of another's probe."""
         for each in [name] if name else list(self._in_force):
             injection = self._in_force.pop(each, None)
             if injection is not None:
@@ -194,11 +195,13 @@ class Engine:
                 injection.heal()
                 self._healed_ns = history.now_ns()
                 self._recorder.note("heal", self._healed_ns, name=each, text=injection.text, from_ns=from_ns)
-                healed[each] = injection
-        for each, injection in healed.items():
-            seen = injection.gone()
+                self._say(f"healed: {injection.text}")
+                self._unseen[each] = injection
+        while self._unseen and not self._in_force:
+            each = next(iter(self._unseen))
+            seen = self._unseen.pop(each).gone()
             self._recorder.note("gone", name=each, seen=seen)
-            self._say(f"healed: {injection.text}; verified: {seen}")
+            self._say(f"{each} is over: {seen}")
 
     def _hold(self, span_s: float, *, nobody: bool = False) -> None:
         self._say(f"{span_s:g} s under observation")

@@ -31,8 +31,9 @@ _WORDS = {
 
 
 class ClaimLost(msgspec.Struct, frozen=True, tag="claim-lost", tag_field="fault", forbid_unknown_fields=True):
-    """The daemon in role `at` is started afresh, and its claim to a place in the election is carried out. `close`: instead of the
-    answer the connection ends; `hold`: the answer comes when this is healed; `swallow`: it does not, nor do any that follow.
+    """The daemon in role `at`, the first of several, is started afresh, and its claim to a place in the election is carried out.
+    `close`: instead of the answer the connection ends; `hold`: the answer comes when this is healed; `swallow`: it does not, nor do
+    any that follow.
 
     Only that first claim: what the daemon does next goes through. The topology has to say `via: proxy`.
     """
@@ -42,7 +43,7 @@ class ClaimLost(msgspec.Struct, frozen=True, tag="claim-lost", tag_field="fault"
 
     def inject(self, bed: Bed) -> Injection:
         """End it in an orderly way if it runs, so that nothing of it is left in the store, and start it again."""
-        (host,) = bed.who(self.at)
+        host = bed.who(self.at)[0]
         pod = bed.pod(host)
         proxy = pod.proxy
         if proxy is None:

@@ -84,6 +84,7 @@ def sessions(found, running):
     return {"kind": "sessions", "at_ns": 7 * S, "found": found, "running": running}
 
 
+HEAL = {"kind": "heal", "at_ns": 6 * S, "name": "cut", "text": "c1 cut"}
 LATE = ("failover-within", "FAIL")
 
 
@@ -119,6 +120,7 @@ def without(kind, **also):
         ([*GOOD[:-1], answer("c1", 7.0, "leader"), GOOD[-1]], None, "answers-honest", "FAIL"),  # leads, and says no
         (without("step"), None, "recovers", "UNKNOWN"),
         (without("bites"), None, "faults-bite", "UNKNOWN"),
+        ([run_line(heals_probed=True), *GOOD[1:-1], HEAL, GOOD[-1]], None, "faults-bite", "UNKNOWN"),  # and nobody saw that it went
         (without("end"), None, "faults-bite", "UNKNOWN"),
         ([line for line in GOOD if line["kind"] != "poll"], None, "faults-bite", "UNKNOWN"),
         (GOOD, Expect(stale_unfenced=True), "control", "UNKNOWN"),  # a control without its anomaly has shown nothing
@@ -160,6 +162,12 @@ def test_two_lives_of_one_instance_are_two_leaders(tmp_path):
 def test_the_control_with_its_anomaly(tmp_path):
     lines = [*GOOD[:-1], write("unfenced", 9, 5.2), write("unfenced", 5, 7.0), GOOD[-1]]
     assert judged(tmp_path, lines, Expect(stale_unfenced=True))[0]["control"].verdict == judge.PASS
+
+
+def test_healing_that_was_seen(tmp_path):
+    gone = {"kind": "gone", "at_ns": 6 * S, "name": "cut", "seen": "it is over"}
+    assert judged(tmp_path, [run_line(heals_probed=True), *GOOD[1:-1], HEAL, gone, GOOD[-1]])[1] == judge.PASS
+    assert judged(tmp_path, [*GOOD[:-1], HEAL, GOOD[-1]])[1] == judge.PASS, "a history of before there were such probes"
 
 
 def test_a_line_cut_off_by_a_crash_is_no_reason_not_to_judge(tmp_path):

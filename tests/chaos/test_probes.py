@@ -11,12 +11,14 @@ from types import SimpleNamespace
 import pytest
 
 from chaos.bed import Bed
+from chaos.engine import Engine
 from chaos.faults import NotBiting, NotHealed, kill, operator
-from chaos.faults.base import probed
+from chaos.faults.base import Injection, probed
 from chaos.faults.claim import CLAIMS
 from chaos.faults.flap import Flap
 from chaos.faults.loss import Loss, rate_bounds
 from chaos.faults.operator import Overwrite
+from chaos.history import Recorder, lines
 from chaos.workload import life
 from tests.chaos.test_faults import Pods
 
@@ -44,6 +46,51 @@ def test_a_lasting_fault_is_seen(monkeypatch):
     with pytest.raises(NotHealed, match="it is as it was"):
         still()
     assert probed(lambda: True, 0.05, "it is over", "it is as it was")() == "it is over"
+
+
+def injection(name: str, told: list[str], gone: bool = True) -> Injection:
+    """A fault that tells what is done with it."""
+
+    def over() -> str:
+        told.append(f"{name} looked for")
+        if not gone:
+            raise NotHealed(f"{name} is still there")
+        return "gone"
+
+    return Injection(name, (), lambda: "there", lambda: told.append(f"{name} healed"), over)
+
+
+@pytest.fixture
+def recorder(tmp_path):
+    made = Recorder(tmp_path)
+    yield made
+    made.close()
+
+
+def engine_with(recorder: Recorder, *faults: Injection) -> Engine:
+    """As much of one as heals."""
+    made = object.__new__(Engine)
+    made._in_force, made._unseen = {fault.text: fault for fault in faults}, {}
+    made._recorder, made._say = recorder, lambda text: None
+    return made
+
+
+def test_a_fault_is_looked_for_when_no_other_one_stands_in_the_way(recorder, tmp_path):
+    told: list[str] = []
+    made = engine_with(recorder, injection("a", told), injection("b", told))
+    made._heal("a")
+    assert told == ["a healed"]
+    made._heal("b")
+    assert told == ["a healed", "b healed", "a looked for", "b looked for"]
+    assert [line["name"] for line in lines(tmp_path) if line["kind"] == "gone"] == ["a", "b"]
+    heals = [line for line in lines(tmp_path) if line["kind"] == "heal"]
+    assert all(line["from_ns"] <= line["at_ns"] for line in heals)
+
+
+def test_a_fault_that_does_not_go_ends_the_run(recorder, tmp_path):
+    with pytest.raises(NotHealed, match="still there"):
+        engine_with(recorder, injection("a", [], gone=False))._heal("")
+    assert not [line for line in lines(tmp_path) if line["kind"] == "gone"]
 
 
 # ---- loss: the rate, not only that something is lost
