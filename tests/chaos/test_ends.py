@@ -1,9 +1,15 @@
 """How daemons end: what nobody asked for, and what came otherwise than it was asked for."""
 
+import signal
+from types import SimpleNamespace
+
 import pytest
 
 from chaos.checkers import End, crashes
+from chaos.history import Recorder, lines
 from chaos.judge import FAIL, PASS
+from chaos.pods import Pod
+from testbed.process import Process, wait_until
 from tests.chaos.test_judge import GOOD, S, judged, of
 
 
@@ -65,3 +71,56 @@ def test_who_never_spoke_may_have_met_the_signal_too_early(tmp_path):
 
 def test_a_history_without_ends_is_judged_without_them(tmp_path):
     assert "never-crashes" not in judged(tmp_path, GOOD)[0]
+
+
+@pytest.fixture
+def pod_of(tmp_path):
+    """As much of a pod as starts and ends its daemon, which is a program of ours."""
+    made = []
+
+    def make(*command):
+        pod = object.__new__(Pod)
+        pod.name, pod.plan, pod.recorder = "c1", SimpleNamespace(peer=""), Recorder(tmp_path)
+        pod.daemon, pod._life, pod._asked = Process(command, tmp_path / "log"), None, []
+        made.append(pod)
+        pod.launch()
+        return pod
+
+    yield make
+    for pod in made:
+        pod.daemon.kill()
+        pod.recorder.close()
+
+
+def exits(folder):
+    return [(line["code"], line["asked"]) for line in lines(folder) if line["kind"] == "exit"]
+
+
+def test_an_end_that_nobody_asked_for_is_written_down_at_the_next_start(pod_of, tmp_path):
+    pod = pod_of("sh", "-c", "exit 70")
+    wait_until(lambda: not pod.daemon.running, 5.0, "it has ended")
+    pod.launch()
+    assert exits(tmp_path) == [(70, [])]
+
+
+def test_what_it_was_sent_is_written_down_with_its_end_once(pod_of, tmp_path):
+    pod = pod_of("sleep", "60")
+    pod.note_exit()
+    assert exits(tmp_path) == [], "it runs"
+    pod.signal(signal.SIGTERM)
+    wait_until(lambda: not pod.daemon.running, 5.0, "it has ended")
+    pod.note_exit()
+    pod.note_exit()
+    assert exits(tmp_path) == [(-15, ["SIGTERM"])]
+    pod.launch()
+    pod.kill()
+    assert exits(tmp_path) == [(-15, ["SIGTERM"]), (-9, ["SIGKILL"])]
+    started = [line["life"] for line in lines(tmp_path) if line.get("what") == "started"]
+    assert [line["life"] for line in lines(tmp_path) if line["kind"] == "exit"] == started
+
+
+def test_who_had_ended_before_it_was_killed_was_not_asked(pod_of, tmp_path):
+    pod = pod_of("sh", "-c", "exit 1")
+    wait_until(lambda: not pod.daemon.running, 5.0, "it has ended")
+    pod.kill()
+    assert exits(tmp_path) == [(1, [])]
