@@ -15,6 +15,7 @@ from kazoo.exceptions import NoNodeError, NotEmptyError
 from testbed.cluster import Cluster
 from testbed.consul import ConsulCluster
 from testbed.etcd import EtcdCluster
+from testbed.http import HttpError
 from testbed.zookeeper import ZooKeeperCluster, session_password
 
 _FOREIGN = "written by hand"
@@ -212,7 +213,12 @@ class _Consul:
         self._cluster.api("PUT", f"/v1/kv/{_known(self._litters, where)}", content)
 
     def litter_size(self, where: Where) -> int | None:
-        found = self._cluster.api("GET", f"/v1/kv/{self._litters[where].rpartition('/')[0]}?recurse&consistent")
+        try:
+            found = self._cluster.api("GET", f"/v1/kv/{self._litters[where].rpartition('/')[0]}?recurse&consistent")
+        except HttpError as error:
+            if error.status != 404:  # nothing lies there at all
+                raise
+            return None
         values = {entry["Key"]: len(base64.b64decode(entry["Value"] or "")) for entry in found or []}
         return values.get(self._litters[where])
 

@@ -19,7 +19,10 @@ from chaos.faults.flap import Flap
 from chaos.faults.loss import Loss, rate_bounds
 from chaos.faults.operator import Overwrite
 from chaos.history import Recorder, lines
+from chaos.operator import operator_for
 from chaos.workload import life
+from testbed import ConsulCluster
+from testbed.http import HttpError
 from tests.chaos.test_faults import Pods
 
 
@@ -195,6 +198,31 @@ def test_an_entry_that_is_as_it_was_shows_nothing(monkeypatch):
 
 def test_where_the_owner_stays_nothing_is_taken():
     assert not Overwrite().inject(SimpleNamespace(who=lambda role: ["c1"], operator=Hand(robs=False))).breaks_promises
+
+
+class NothingThere(ConsulCluster):
+    """It answers every question so."""
+
+    status = 404
+
+    def __init__(self) -> None:
+        pass
+
+    def api(self, *args: object, **options: object) -> None:
+        raise HttpError("http://s1/v1/kv/chaos/jobs", self.status, "")
+
+
+def test_litter_that_is_swept_away_may_have_been_all_there_was():
+    hand = operator_for(NothingThere(), "chaos", "jobs")
+    assert hand.litter_size("first") is None
+    with pytest.raises(LookupError, match="zookeeper"):
+        hand.litter("place", b"x")
+
+
+def test_a_store_that_fails_is_not_taken_for_an_empty_one(monkeypatch):
+    monkeypatch.setattr(NothingThere, "status", 500)
+    with pytest.raises(HttpError):
+        operator_for(NothingThere(), "chaos", "jobs").litter_size("first")
 
 
 # ---- the requests by which a place is claimed
