@@ -93,7 +93,7 @@ def _steps(chance: random.Random, number: int, faults: Sequence[Mix]) -> list[di
 
 def _can(substrate: str, mix: Mix, topology: dict[str, str]) -> bool:
     """Whether it can as such. What this machine lacks is told later, so that a seed is the same everywhere."""
-    if mix.fault["fault"] in ("toxic", "claim-lost") and "via" not in topology:
+    if mix.fault["fault"] == "toxic" and "via" not in topology:
         return False
     found = {"title": "t", "why": "w", "topology": topology, "method": [{"step": "inject", "fault": mix.fault}]}
     return substrate == "netns" or MENU[substrate].lacks(msgspec.convert(found, Scenario)) is None

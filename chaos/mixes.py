@@ -49,7 +49,6 @@ MIXES: tuple[Mix, ...] = (
     _leader("toxic", kind="close"),
     _leader("toxic", kind="slice", size=1, **_BY_PROXY),
     _leader("toxic", kind="truncate", size=20, **_BY_PROXY),
-    _leader("claim-lost", kind="close"),
     _leader("loss", percent=30),
     _leader("reset"),
     _leader("packets", kind="delay", ms=1000),
