@@ -199,7 +199,9 @@ class Recipe:
             # Safety: see test_a_claim_is_refused_while_another_is_first
             if first is None or first.session != self.session or first.token != token or look.mark != mark:
                 return look, False
-            self.db.execute("INSERT INTO mark VALUES (?1, ?2) ON CONFLICT (election) DO UPDATE SET token = ?2", (election, token))
+            self.db.execute(
+                "INSERT INTO mark VALUES (?, ?) ON CONFLICT (election) DO UPDATE SET token = excluded.token", (election, token)
+            )
             return Look(election, look.queue, token), True
 
     def withdraw(self, election: str, token: int | None) -> Left:
@@ -220,7 +222,8 @@ class Recipe:
             return
         with transaction(self.db, durable=True):
             self.db.execute(
-                "INSERT INTO mark VALUES (?1, ?2) ON CONFLICT (election) DO UPDATE SET token = max(token, ?2)", (election, mark)
+                "INSERT INTO mark VALUES (?, ?) ON CONFLICT (election) DO UPDATE SET token = max(token, excluded.token)",
+                (election, mark),
             )
             if self.db.execute("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'entry'", (mark,)).rowcount == 0:
                 self.db.execute("INSERT INTO sqlite_sequence VALUES ('entry', ?)", (mark,))
