@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+from typing import NoReturn
 
 from testbed.cluster import Cluster
 from testbed.consul import ConsulCluster
@@ -25,6 +26,7 @@ __all__ = [
     "WaitTimeout",
     "ZooKeeperCluster",
     "available",
+    "lacking",
     "require",
     "wait_until",
 ]
@@ -36,10 +38,14 @@ def require(server: str, version: str | None = None) -> None:
     `server` is etcd, zookeeper, consul or curator; without a version the newest of the test bed.
     """
     reason = available(server, version)
-    if reason is None:
-        return
+    if reason is not None:
+        lacking("server", reason)
+
+
+def lacking(what: str, reason: str) -> NoReturn:
+    """Ends a test for want of something (a "server", a "tool"): a loud skip, but in CI a failure, lest a whole part goes unseen."""
     import pytest
 
     if os.environ.get("CI", "").lower() in ("1", "true", "yes"):
-        pytest.fail(f"{reason} (in CI a missing server is a failure)", pytrace=False)
-    pytest.skip(f"NO SERVER: {reason}")
+        pytest.fail(f"{reason} (in CI a missing {what} is a failure)", pytrace=False)
+    pytest.skip(f"NO {what.upper()}: {reason}")

@@ -25,7 +25,7 @@ def able(*needed):
         testbed.require(each)
     reason = netns.missing()
     if reason is not None:
-        pytest.skip(f"NO NAMESPACES: {reason}")
+        testbed.lacking("namespace", reason)
 
 
 @pytest.mark.parametrize("store", KINDS)

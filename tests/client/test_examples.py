@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from testbed import lacking
 from tests.system.daemons import DaemonProcess, wait_until
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -32,7 +33,7 @@ def daemon(tmp_path: Path) -> Iterator[DaemonProcess]:
 def run(language: str, socket: Path, path: str) -> subprocess.CompletedProcess[str]:
     command = COMMANDS[language]
     if shutil.which(command[0]) is None:
-        pytest.skip(f"{command[0]} is not installed")
+        lacking("interpreter", f"{command[0]} is not installed")
     environ = {**os.environ, "LEADERD_SOCKET": str(socket), "PATH": path}
     return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=30)
 

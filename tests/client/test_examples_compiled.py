@@ -58,7 +58,7 @@ def javac(target: Path, jars: tuple[str, ...], *sources: Path) -> None:
 def test_java(daemon: DaemonProcess, tmp_path: Path) -> None:
     java = fetch.java()
     if java is None or shutil.which("javac") is None:
-        pytest.skip("no javac")
+        testbed.lacking("compiler", "javac is not on PATH")
     javac(tmp_path, (), *(EXAMPLES / "java").glob("*.java"))
     works_while_leading(daemon, [java, "-cp", str(tmp_path), "Worker"])()
 

@@ -11,9 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from testbed import fetch, wait_until
+from testbed import fetch, lacking, wait_until
 
 ROOT = Path(__file__).parents[2]
 UNITS = ROOT / "deploy" / "systemd"
@@ -78,7 +76,7 @@ def run(work: Path, driver: Path, etc: Mapping[str, str], *words: str, drop_ins:
     """
     reason = unusable()
     if reason is not None:
-        pytest.skip(f"NO SYSTEMD: {reason}")
+        lacking("systemd", reason)
     result, units, folder = work / "result.json", work / "units", work / "etc" / "leaderd"
     (units / "leaderd.service.d").mkdir(parents=True)
     shutil.copy(UNITS / "leaderd.service", units)

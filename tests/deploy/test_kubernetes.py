@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -21,9 +20,7 @@ RELEASES = ("1.29", "1.33", "1.37")
 
 
 def rendered(name: str) -> str:
-    if shutil.which("kubectl") is None:
-        pytest.skip("NO TOOL: kubectl is not on PATH")
-    done = subprocess.run(["kubectl", "kustomize", str(FOLDER / name)], capture_output=True, text=True, timeout=50)
+    done = subprocess.run([tools.tool("kubectl"), "kustomize", str(FOLDER / name)], capture_output=True, text=True, timeout=50)
     assert done.returncode == 0, done.stderr
     assert not done.stderr, done.stderr
     return done.stdout

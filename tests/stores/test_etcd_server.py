@@ -400,7 +400,7 @@ async def test_credentials_are_no_obstacle_where_none_are_asked(one: EtcdCluster
 async def test_tls_both_ways(tmp_path: Path, version: str) -> None:
     testbed.require("etcd", version)
     if reason := tls.available():
-        pytest.skip(reason)
+        testbed.lacking("openssl", reason)
     files = tls.make(tmp_path / "tls")
     with EtcdCluster(1, version, tmp_path / "etcd", tls=files) as cluster:
         ours = Tls(files.ca, files.client_cert, files.client_key)
@@ -428,7 +428,7 @@ async def test_tls_both_ways(tmp_path: Path, version: str) -> None:
 async def test_tls_files_are_read_for_each_connection(tmp_path: Path) -> None:
     testbed.require("etcd", "3.5")
     if reason := tls.available():
-        pytest.skip(reason)
+        testbed.lacking("openssl", reason)
     files = tls.make(tmp_path / "tls")
     with EtcdCluster(1, "3.5", tmp_path / "etcd", tls=files) as cluster:
         ca = tmp_path / "ca.crt"

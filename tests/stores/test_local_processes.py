@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from leaderd.stores.address import StoreAddress
+from testbed import lacking
 from tests.contract.harness import Bench
 from tests.contract.operators import LocalOperator
 from tests.contract.wires import LockedFile
@@ -154,12 +155,9 @@ asyncio.run(main(sys.argv[1]))
 """
 
 
-def _namespaces_work() -> bool:
-    return subprocess.run(["unshare", "-Urm", "true"], check=False, capture_output=True).returncode == 0
-
-
-@pytest.mark.skipif(not _namespaces_work(), reason="needs unprivileged user namespaces for a small tmpfs")
 def test_a_full_disk_is_a_problem_and_mends(tmp_path: Path) -> None:
+    if subprocess.run(["unshare", "-Urm", "true"], check=False, capture_output=True).returncode != 0:
+        lacking("namespace", "a small tmpfs needs unprivileged user namespaces")
     script = f'mount -t tmpfs -o size=512k,mode=0700 tmpfs "$0" && exec "{sys.executable}" -c "$1" "$0"'
     done = subprocess.run(
         ["unshare", "-Urm", "sh", "-c", script, str(tmp_path), FULL],

@@ -17,7 +17,7 @@ from leaderd.election.problems import Problem, Reason
 from leaderd.stores.address import Credentials, Tls
 from leaderd.stores.base import Identity
 from leaderd.stores.zookeeper import ZooKeeperStore
-from testbed import ZooKeeperCluster, require
+from testbed import ZooKeeperCluster, lacking, require
 from testbed import tls as certificates
 from tests.contract.harness import Candidate
 from tests.stores.zookeeper_support import Place
@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("zookeeper-tls")]
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> certificates.TlsFiles:
     if (reason := certificates.available()) is not None:
-        pytest.skip(reason)
+        lacking("openssl", reason)
     return certificates.make(tmp_path_factory.mktemp("tls"), hosts=("localhost",))
 
 

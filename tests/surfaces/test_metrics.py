@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from leaderd.election.problems import Reason
 from leaderd.election.state import State
+from testbed import fetch, require
 from tests.surfaces.rig import WALL_S, Rig, following, leading, snapshot, surfaces
 
 CONTRACT = {
@@ -178,11 +178,14 @@ async def test_names_follow_the_convention(leader: Rig) -> None:
     assert "_created" not in text
 
 
-PROMTOOL = shutil.which("promtool")
-
-
-@pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed (Debian: prometheus)")
 async def test_promtool_is_content(leader: Rig) -> None:
+    require("prometheus")
     text = (await leader.ask("/metrics")).body
-    done = subprocess.run([str(PROMTOOL), "check", "metrics"], input=text, capture_output=True, check=False, timeout=30)
+    done = subprocess.run(
+        [fetch.installed("prometheus").programs["promtool"], "check", "metrics"],
+        input=text,
+        capture_output=True,
+        check=False,
+        timeout=30,
+    )
     assert (done.returncode, done.stdout + done.stderr) == (0, b"")
