@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import functools
 import subprocess
-from pathlib import Path
+
+from testbed import checkout
 
 
 @functools.cache
 def commit() -> str | None:
     """The commit, with `+` where something tracked is not as committed; None without a checkout, or without git."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--abbrev=9", "--dirty=+", "--exclude=*"]
+    root = checkout.root()
+    if root is None:
+        return None  # whatever repository lies around an installed suite is not ours
+    command = ["git", "-C", str(root), "describe", "--always", "--abbrev=9", "--dirty=+", "--exclude=*"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired):

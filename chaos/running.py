@@ -18,7 +18,7 @@ from chaos.history import Recorder
 from chaos.report import summary
 from chaos.runs import Children, Job, RunList
 from chaos.subjects import PEERS
-from chaos.substrates import CannotInject, Links, sim
+from chaos.substrates import CannotInject, Links
 from chaos.substrates.menu import MENU
 from chaos.substrates.netns import NetnsLinks
 from chaos.substrates.proxy import ProxyLinks
@@ -82,6 +82,9 @@ def _names(options: argparse.Namespace) -> list[str]:
     found = {name: scenario.load(name, options.var) for name in scenario.names()}
     wanted = [name for name, each in found.items() if each.smoke or options.all]
     able = [name for name in wanted if MENU[options.substrate].lacks(found[name]) is None]
+    if not able:
+        reasons = {MENU[options.substrate].lacks(found[name]) for name in wanted}
+        raise scenario.ScenarioError(f"{options.substrate} can carry out none of them: {'; '.join(map(str, reasons))}")
     if able != wanted:
         print(f"left out, for {options.substrate} cannot do it: {', '.join(name for name in wanted if name not in able)}")
     return able
@@ -169,6 +172,8 @@ def inside(options: argparse.Namespace) -> int:
         try:
             facts = engine.facts(found, job.scenario, job.store, job.substrate, peer, job.seed) | {"commit": commit()}
             if job.substrate == "sim":
+                from chaos.substrates import sim  # not at the top: it imports the tests
+
                 sim.carry_out(found, job.store, job.seed, folder, facts, say)
                 return 0
             hosts = engine.hosts(found)

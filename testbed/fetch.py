@@ -1,7 +1,8 @@
 """Where the real servers come from: PATH, else Debian packages unpacked into the git-ignored cache folder.
 
-The cache folder is `.cache/testbed` of the checkout, or what LEADERD_TESTBED_CACHE names. Each server and version has
-one folder in it, moved into place only when complete, so a folder that exists is whole. No binary is ever committed.
+The cache folder is what LEADERD_TESTBED_CACHE names, else `.cache/testbed` of the checkout, or where this is installed
+`leaderd/testbed` in the user's cache folder. Each server and version has one folder in it, moved into place only when
+complete, so a folder that exists is whole. No binary is ever committed.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from testbed import apt
+from testbed import apt, checkout
 
 CACHE_ENV = "LEADERD_TESTBED_CACHE"
 EXIT_NO_APT = 69  # EX_UNAVAILABLE: this machine cannot fetch at all
@@ -74,7 +75,8 @@ _ZOOKEEPER = (
     "libsnappy-java",
     "libnetty-java",  # the TLS port
 )
-# The C library is the machine's own, which must be as new as the suite's; pictures are drawn by the processor, so no drivers.
+# The C library is the machine's own, which must be as new as the suite's, unless an item names it. Pictures are drawn by the
+# processor, so no drivers.
 _NOT_UNPACKED = {"libc6", "libgl1-mesa-dri", "libllvm15", "libz3-4", "x11-utils", "xdg-utils"}
 # What only the scripts of packages need, which nothing here runs, and PostgreSQL's compiler of queries.
 _NOT_UNPACKED |= {"dpkg", "libc-l10n", "libllvm14", "libperl5.36", "locales", "passwd", "perl", "perl-base", "perl-modules-5.36"}
@@ -100,6 +102,7 @@ CATALOGUE: tuple[Item, ...] = (
     Item("redis", "7.0", "bookworm", ("redis-server",), libraries=True),
     Item("spring", "4.3", "bookworm", _SPRING),
     Item("golang", "1.19", "bookworm", ("golang-1.19-go", "golang-1.19-src")),
+    Item("python", "3.13", "trixie", ("python3.13", "libc6"), libraries=True),  # see testbed/python.py
 )
 # The jute jar comes first: the manifest of zookeeper.jar names absolute paths, so an older jute jar installed on the
 # machine would win otherwise, and every client connect would die with NoSuchMethodError in a healthy-looking ensemble.
@@ -115,8 +118,13 @@ _SPRING_JARS = (
     "commons-logging",
 )
 _JARS = {"zookeeper": _ZOOKEEPER_JARS, "curator": _CURATOR_JARS, "spring": _SPRING_JARS}
-_PATH_PROGRAMS = {"etcd": ("etcd", "etcdctl"), "consul": ("consul",), "prometheus": ("prometheus", "promtool")}
-_VERSION_COMMAND = {"etcd": "--version", "consul": "version", "prometheus": "--version"}
+_PATH_PROGRAMS = {
+    "etcd": ("etcd", "etcdctl"),
+    "consul": ("consul",),
+    "prometheus": ("prometheus", "promtool"),
+    "python": ("python3.13",),
+}
+_VERSION_COMMAND = {"etcd": "--version", "consul": "version", "prometheus": "--version", "python": "--version"}
 
 
 def servers() -> list[str]:
@@ -144,7 +152,12 @@ def item_of(server: str, version: str | None = None) -> Item:
 def cache() -> Path:
     """The cache folder; it need not exist."""
     named = os.environ.get(CACHE_ENV)
-    return Path(named).absolute() if named else Path(__file__).resolve().parent.parent / ".cache" / "testbed"
+    if named:
+        return Path(named).absolute()
+    here = checkout.root()
+    if here is not None:
+        return here / ".cache" / "testbed"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "leaderd" / "testbed"
 
 
 def available(server: str, version: str | None = None) -> str | None:
@@ -239,7 +252,7 @@ def _program_on_path(item: Item) -> Installed | None:
     if not all(paths):
         return None
     programs = {name: path for name, path in zip(_PATH_PROGRAMS[item.server], paths, strict=True) if path}
-    exactly = _version_of(programs[item.server], _VERSION_COMMAND[item.server])
+    exactly = _version_of(next(iter(programs.values())), _VERSION_COMMAND[item.server])
     if not exactly.startswith(item.version + "."):
         return None
     return Installed(item.server, item.version, "PATH", exactly, programs=programs)
@@ -325,7 +338,7 @@ def _fetch_suite(items: Sequence[Item], scratch: Path) -> list[Path]:
     for item in items:
         started = time.monotonic()
         staging = scratch / item.name
-        names = suite.closure(item.packages, _NOT_UNPACKED) if item.libraries else item.packages
+        names = suite.closure(item.packages, _NOT_UNPACKED - {*item.packages}) if item.libraries else item.packages
         files = suite.unpack(names, staging)
         manifest = {"suite": item.suite, "packages": list(item.packages), "files": files}
         (staging / "manifest.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")

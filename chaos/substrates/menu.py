@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from chaos.scenario import Inject, Scenario, Workload
-from chaos.substrates import netns, proxy, sim, sim_faults
+from chaos.substrates import netns, proxy
+from testbed import checkout
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +27,24 @@ def _netns_lacks(found: Scenario) -> str | None:
     return next((reason for available in asked if available is not None and (reason := available())), None)
 
 
+def _sim_missing() -> str | None:
+    """The simulated world is the one of the tests, which no wheel holds."""
+    return None if checkout.root() else "the simulated world is a part of leaderd's tests: run it in a checkout of the source"
+
+
 def _sim_lacks(found: Scenario) -> str | None:
+    reason = _sim_missing()
+    if reason is not None:
+        return reason
     if found.workload != Workload():
         return "the simulated apps and probes ask as they do: leave the workload out, or use --substrate netns"
+    from chaos.substrates import sim_faults  # not at the top: it imports the tests
+
     return sim_faults.lacks(found)
 
 
 MENU = {
     "netns": Substrate("each host a network namespace; no root, no containers", netns.missing, _netns_lacks, netns.enter),
     "proxy": Substrate("everything on loopback, a proxy before each pod; no privileges", proxy.missing, proxy.lacks),
-    "sim": Substrate("the simulated world in virtual time, replayed by its seed", sim.missing, _sim_lacks),
+    "sim": Substrate("the simulated world in virtual time, replayed by its seed", _sim_missing, _sim_lacks),
 }

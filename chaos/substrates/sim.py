@@ -33,11 +33,6 @@ _FOR_EVER_S = 1e9
 Say = Callable[[str], None]
 
 
-def missing() -> str | None:
-    """It works everywhere."""
-    return None
-
-
 def plan(found: Scenario, store: str, seed: int) -> Plan:
     """The fleet of a scenario: its candidates and ttl, clocks that differ by as much as the drift allows."""
     base = draw(store, seed)
