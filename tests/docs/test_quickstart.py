@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from testbed import ConsulCluster, EtcdCluster, ZooKeeperCluster, ports, require
+from testbed.fetch import installed
 
 ROOT = Path(__file__).parent.parent.parent
 PAGE = (ROOT / "docs" / "quickstart.md").read_text(encoding="utf-8")
@@ -21,9 +22,9 @@ STORES = ["One host", *CLUSTERS]
 
 
 def blocks(text: str) -> str:
-    """The commands in it, but for the installation: what is tested is installed."""
+    """The commands in it, but for the installation, which tests/deploy/test_release.py does, and for etcdctl, which is below."""
     lines = "\n".join(re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)).splitlines()
-    return "\n".join(line for line in lines if not line.startswith("pip install "))
+    return "\n".join(line for line in lines if not line.startswith(("pip install ", "etcdctl ")))
 
 
 def script(store: str) -> str:
@@ -75,6 +76,38 @@ def test_every_command_of_the_quick_start_runs(store: str, tmp_path: Path) -> No
     assert "pod-b leads since" in told
 
 
-def test_every_block_is_either_run_or_marked_as_text() -> None:
+AS_A_USER = """
+etcdctl user add root:root
+etcdctl user grant-role root root
+etcdctl auth enable
+leaderd run --http off --ops off --election daily-report &
+leaderd wait --for=leader --max 30s
+kill $!
+wait $!
+"""
+
+
+@pytest.mark.servers
+@pytest.mark.timeout(90)
+def test_the_user_of_etcd_may_do_what_a_daemon_does(tmp_path: Path) -> None:
+    require("etcd")
+    made = [line for line in PAGE.splitlines() if line.startswith("etcdctl ")]
+    told = re.findall(r"`(LEADERD_STORE_AUTH_\w+=[^`]+)`", PAGE)
+    assert (len(made), len(told)) == (4, 2)
+    secret = tmp_path / "etcd-password"
+    secret.touch(0o600)
+    secret.write_text("between-us\n")
+    etcdctl = Path(installed("etcd").programs["etcdctl"])
+    with EtcdCluster(nodes=1) as cluster:
+        environ = {name: value for name, value in os.environ.items() if not name.startswith(("LEADERD_", "ETCD"))}
+        environ |= {"HOME": str(tmp_path), "PATH": f"{Path(sys.executable).parent}:{etcdctl.parent}:{environ['PATH']}"}
+        environ |= {"ETCDCTL_API": "3", "ETCDCTL_ENDPOINTS": cluster.endpoints[0], "LEADERD_RUNTIME_DIR": str(tmp_path / "run")}
+        environ["LEADERD_STORE_URL"] = cluster.url("leaderd")
+        script = "\n".join(["set -eu", *made, *(f"export {each}" for each in told), AS_A_USER])
+        done = subprocess.run(["bash", "-c", script], env=environ, cwd=tmp_path, capture_output=True, text=True, timeout=80)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_block_is_run() -> None:
     fences = re.findall(r"^```(.*)\n(?:.*\n)*?```$", PAGE, re.MULTILINE)
-    assert fences.count("sh") == len(fences) - 1 >= 10
+    assert fences.count("sh") == len(fences) >= 11
