@@ -77,6 +77,7 @@ MIXES: tuple[Mix, ...] = (
     Mix("store", {"fault": "litter", "where": "beside", "size": 500_000}),
 )
 LEFT_OUT = {
+    "claim-lost": "in Consul a claim is carried out only once all others have ended, which its scenarios see to",
     "overwrite": "its healing asks the store, which another fault may have silenced",
     "alarm": "it lasts until there is space: nobody follows a leader that dies meanwhile, which `etcd-nospace` says",
     "backup": "half of a restore",
