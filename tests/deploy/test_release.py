@@ -122,6 +122,7 @@ def test_the_image_recipe_is_clean() -> None:
     tools.run("hadolint", str(ROOT / "deploy" / "Dockerfile"))
     text = (ROOT / "deploy" / "Dockerfile").read_text()
     assert re.search(r"^USER \d+:\d+$", text, re.MULTILINE)
+    assert re.findall(r"^ARG VERSION=(.*)$", text, re.MULTILINE) == [__version__]
 
 
 @pytest.mark.parametrize("name", ["lean", "full"])
