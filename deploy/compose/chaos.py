@@ -1,8 +1,8 @@
 """The chaos container: again and again it kills, pauses, or cuts off the daemon that leads, mends it, and says what it saw.
 
 It speaks with the engine over its socket, and touches only the daemons of its own Compose project. Each fault is held for HOLD_S,
-longer than the ttl; leadership must move meanwhile. ROUNDS faults, or until it is stopped (0). A last line sums up; exit 1 if a
-fault did not move leadership, or the resource took two jobs in one slot, or an older token after a newer one.
+longer than fail-over takes; leadership must move meanwhile. ROUNDS faults, or until it is stopped (0). A last line sums up; exit 1
+if a fault did not move leadership, or the resource took two jobs in one slot, or an older token after a newer one.
 """
 
 import http.client
@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 PROJECT = os.environ["PROJECT"]
 KINDS = ("kill", "pause", "disconnect")
-HOLD_S = float(os.environ.get("HOLD_S", "15"))
+HOLD_S = float(os.environ.get("HOLD_S", "20"))
 PAUSE_S = float(os.environ.get("REST_S", "10"))
 ROUNDS = int(os.environ.get("ROUNDS", "0"))
 """How many faults; 0: until it is stopped."""

@@ -1,5 +1,6 @@
 """A toy app beside leaderd: a job each second of the clock, only while its daemon says yes, written with the token to the resource.
 
+A slot is a second. One that comes late, because the one before it took long, is still run; one that is over is left out.
 It asks over the socket in LEADERD_SOCKET, or over loopback at LEADERD_ADDRESS (`127.0.0.1:4040`) where it shares the daemon's
 network.
 """
@@ -57,10 +58,12 @@ def job(slot: int) -> None:
 def main() -> None:
     """Wake at each second."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    slot = int(time.time())
     while True:
-        time.sleep(1 - time.time() % 1)
+        slot = max(slot + 1, int(time.time()))
+        time.sleep(max(0.0, slot - time.time()))
         try:
-            job(round(time.time()))
+            job(slot)
         except (OSError, ValueError, http.client.HTTPException) as error:
             print(json.dumps({"skipped": str(error)}), flush=True)
 

@@ -1,30 +1,21 @@
-"""The compose files: read by Compose itself; and, where one is up (`up --wait`), driven through faults with the Docker SDK.
-
-The end-to-end tests skip, plainly, where no engine answers or the project is not up.
-"""
+"""The compose files, read: by Compose itself, by its schema, and by us. Where one is up: `test_compose_up.py`."""
 
 from __future__ import annotations
 
-import itertools
 import json
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from testbed import wait_until
 from tests.deploy import tools
+from tests.deploy.project import STORES, failover_s, missed
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "compose"
-STORES = ("etcd", "zookeeper", "consul")
 PROFILES = ("--profile", "chaos", "--profile", "monitoring")
-TAKE_OVER_S = 25.0
-"""The ttl of 10 s, and what the store and a busy machine add."""
 
 
 def read(store: str) -> dict[str, Any]:
@@ -73,6 +64,21 @@ def test_the_schema_of_compose_holds(file: str) -> None:
     tools.run("check-jsonschema", "--builtin-schema", "vendor.compose-spec", str(FOLDER / file))
 
 
+@pytest.mark.parametrize("store", STORES)
+def test_a_fault_is_held_for_longer_than_fail_over_takes(store: str) -> None:
+    # Then the job of the new leader must have been taken: a second for its app, one for a busy machine.
+    assert float(read(store)["services"]["chaos"]["environment"]["HOLD_S"]) >= failover_s(store) + 2
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_each_daemon_answers_to_the_name_that_prometheus_asks_for(store: str) -> None:
+    asked = yaml.safe_load((FOLDER / "prometheus.yml").read_text())["scrape_configs"][0]["static_configs"][0]["targets"]
+    services = read(store)["services"]
+    for letter in "abc":
+        assert f"leaderd-{letter}:4041" in asked
+        assert f"leaderd-{letter}" in services[f"leaderd-{letter}"]["environment"]["LEADERD_HTTP_HOSTS"].split(",")
+
+
 def test_prometheus_and_grafana_find_what_they_are_given() -> None:
     scraped = yaml.safe_load((FOLDER / "prometheus.yml").read_text())["scrape_configs"][0]["static_configs"][0]["targets"]
     assert scraped == [f"leaderd-{letter}:4041" for letter in "abc"]
@@ -104,98 +110,18 @@ def test_the_chaos_container_tells_a_bad_ledger() -> None:
     assert json.loads(done.stdout) == [[], ["slot 2 ran 2 times"], ["token 1 after 2"]], done.stderr
 
 
-# ---- end to end, where a project is up
+def test_only_a_fault_excuses_a_slot_without_a_job() -> None:
+    taken = [{"slot": slot} for slot in (1, 2, 3, 9, 10, 12)]
+    assert missed(taken, [(3.5, 8.2)]) == [11]
+    assert missed(taken, []) == [4, 5, 6, 7, 8, 11]
+    assert missed(taken, [(5.1, 7.9), (11.0, 11.5)]) == [4]
 
 
-class Project:
-    """One compose project that is up."""
-
-    def __init__(self, store: str) -> None:
-        docker = pytest.importorskip("docker", reason="NO ENGINE: the docker SDK is not here")
-        reason = f"NO ENGINE: no Docker engine where docker-compose.{store}.yml is up"
-        # Asked first by the command: the SDK leaves a socket behind where nobody answers.
-        if not shutil.which("docker") or subprocess.run(["docker", "version"], capture_output=True, timeout=30).returncode:
-            pytest.skip(reason)
-        self.client = docker.from_env(timeout=60)
-        self.name = f"leaderd-{store}"
-        try:
-            self.daemons = {letter: self.container(f"leaderd-{letter}") for letter in "abc"}
-            self.resource = self.container("resource")
-        except docker.errors.NotFound:
-            self.client.close()
-            pytest.skip(reason)
-
-    def container(self, service: str) -> Any:
-        return self.client.containers.get(f"{self.name}-{service}-1")
-
-    def leads(self, letter: str) -> bool:
-        """Whether the daemon itself says so. One that does not run, or is frozen, says nothing."""
-        daemon = self.daemons[letter]
-        daemon.reload()
-        return daemon.status == "running" and daemon.exec_run(["python3", "-m", "leaderd", "is-leader", "-q"]).exit_code == 0
-
-    def leader(self, among: str = "abc") -> str:
-        found = wait_until(lambda: [each for each in among if self.leads(each)], TAKE_OVER_S, f"one of {among} leads")
-        assert len(found) == 1, f"two leaders: {found}"
-        return found[0]
-
-    def ledger(self) -> list[dict[str, Any]]:
-        code = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:8080/ledger', timeout=5).read().decode())"
-        return json.loads(self.resource.exec_run(["python3", "-c", code]).output)
-
-    def worked(self, letter: str) -> None:
-        """Wait until its app has written after now."""
-        since = len(self.ledger())
-        wait_until(lambda: [x for x in self.ledger()[since:] if x["app"] == letter and x["taken"]], 15, f"app-{letter} works")
-
-
-@pytest.fixture(scope="module", params=STORES)
-def project(request: pytest.FixtureRequest) -> Iterator[Project]:
-    found = Project(request.param)
-    yield found
-    found.client.close()
-
-
-@pytest.fixture
-def sound(project: Project) -> Iterator[Project]:
-    """A project in which each slot ran at most once, and no token went back, whatever the test did."""
-    yield project
-    taken = [each for each in project.ledger() if each["taken"]]
-    slots = [each["slot"] for each in taken]
-    assert len(slots) == len(set(slots)), "a job ran twice in one slot"
-    assert all(a["token"] <= b["token"] for a, b in itertools.pairwise(taken)), "an older token was taken"
-
-
-def test_one_leads_and_its_app_works_over_the_shared_socket_or_network(sound: Project) -> None:
-    sound.worked(sound.leader())
-
-
-@pytest.mark.timeout(150)
-@pytest.mark.parametrize("fault", ["kill", "pause", "disconnect"])
-def test_another_takes_over_and_the_first_rejoins(sound: Project, fault: str) -> None:
-    first = sound.leader()
-    sound.worked(first)
-    daemon = sound.daemons[first]
-    owner = sound.container("app-c") if first == "c" else daemon
-    network, facts = next(iter(owner.attrs["NetworkSettings"]["Networks"].items()))
-    cut = sound.client.networks.get(network)
-    do, mend = {
-        "kill": (daemon.kill, daemon.start),
-        "pause": (daemon.pause, daemon.unpause),
-        "disconnect": (lambda: cut.disconnect(owner), lambda: cut.connect(owner, aliases=facts["Aliases"])),
-    }[fault]
-    do()
-    try:
-        second = sound.leader("abc".replace(first, ""))
-        assert fault == "pause" or not sound.leads(first)
-        sound.worked(second)
-    finally:
-        mend()
-    # Back, and waiting: leadership does not move, and the daemon knows who leads.
-    asked = ["python3", "-m", "leaderd", "status", "-o", "json"]
-    wait_until(
-        lambda: f'"leaderd-{second}"' in daemon.exec_run(asked).output.decode() and sound.leads(second) and not sound.leads(first),
-        TAKE_OVER_S,
-        "it is back as a standby",
+def test_compose_fails_when_it_fails(tmp_path: Path) -> None:
+    # The command that PyPI's package installs does not.
+    (tmp_path / "compose.yml").write_text("services: {a: {image: x, nonsense: 1}}")
+    done = subprocess.run(
+        [tools.tool("docker-compose"), "-f", str(tmp_path / "compose.yml"), "config"], capture_output=True, text=True
     )
-    sound.worked(second)
+    assert done.returncode != 0
+    assert "nonsense" in done.stderr

@@ -10,9 +10,13 @@ import subprocess
 import sys
 import venv
 from pathlib import Path
+from typing import NoReturn
+
+import pytest
 
 from testbed import fetch, lacking
 
+ENGINE_ENV = "LEADERD_TEST_ENGINE"
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 
 
@@ -23,10 +27,19 @@ def folder() -> Path:
 
 def tool(name: str) -> str:
     """The path of a validator. Where it is not, the test is skipped, loudly; in CI that is a failure."""
-    path = folder() / "bin" / name
-    if not (path.exists() and _is_made()):
+    # What PyPI's package puts beside the others starts Compose, but exits with 0 whatever becomes of it.
+    pattern = "lib/python3.*/site-packages/compose/docker-compose" if name == "docker-compose" else f"bin/{name}"
+    path = next(folder().glob(pattern), None)
+    if path is None or not _is_made():
         lacking("tool", f"{name} is not here: run python -m tests.deploy.tools")
     return str(path)
+
+
+def no_engine(reason: str) -> NoReturn:
+    """Skip a test that needs a Docker engine; where one was promised (`python -m tests.deploy.box`) that is a failure."""
+    if os.environ.get(ENGINE_ENV):
+        pytest.fail(f"{reason} (but {ENGINE_ENV} promises one)", pytrace=False)
+    pytest.skip(f"NO ENGINE: {reason}")
 
 
 def run(name: str, *words: str, timeout_s: float = 50, **more: str) -> str:
