@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SEEDS ?= 2000
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint sim chaos chaos-smoke bench servers setup clean
+.PHONY: demo test lint sim chaos chaos-smoke images images-smoke bench servers setup clean
 
 setup: $(VENV)/.dev
 
@@ -55,6 +55,15 @@ chaos-smoke: $(VENV)/.dev
 	$(BIN)/leaderd-chaos run --smoke --jobs 3
 	$(BIN)/leaderd-chaos run partition-leader --store etcd --substrate proxy
 	$(BIN)/leaderd-chaos run partition-leader --subject kazoo-election --out chaos-runs/must-fail; test $$? -eq 1
+
+# Both images and each compose file, built and put through their tests in a Docker engine of its own. Needs root and apt, no registry.
+# Bills of materials are left in dist/.
+images: $(VENV)/.dev
+	$(BIN)/python -m tests.deploy.box
+
+# What of that runs at every change. Where no engine can be (exit 69) it says so, and that is no failure; all else is.
+images-smoke: $(VENV)/.dev
+	$(BIN)/python -m tests.deploy.box --smoke || test $$? -eq 69
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m testbed fetch
