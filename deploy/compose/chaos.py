@@ -116,6 +116,9 @@ def main() -> int:
         if not before:
             time.sleep(1)
             continue
+        # Before the first, too: `up --wait` would take a daemon that is killed meanwhile for one that does not start.
+        time.sleep(PAUSE_S)
+        before = ledger()[-100:]
         kinds = kinds or random.sample(KINDS, len(KINDS))  # each in turn, in any order
         kind, leader = kinds.pop(), before[-1]["app"]
         fault(kind, daemons()[leader])
@@ -123,7 +126,6 @@ def main() -> int:
         after = ledger()[-1]
         moved += after["app"] != leader
         print(json.dumps({"fault": kind, "leader": leader, "then": after["app"], "token": after["token"]}), flush=True)
-        time.sleep(PAUSE_S)
     wrong = judge(ledger())
     print(json.dumps({"faults": done, "moved": moved, "wrong": wrong}), flush=True)
     return 1 if wrong or moved < done else 0
