@@ -26,6 +26,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if _SIMULATION in item.path.parents:
             item.add_marker(pytest.mark.xdist_group("simulation"))
+            if item.get_closest_marker("timeout") is None:  # hundreds of seeds, on a processor that others may want, too
+                item.add_marker(pytest.mark.timeout(300))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -143,7 +143,7 @@ def test_renewing_a_dead_session(monkeypatch: Patch, store: str) -> None:
     found_by(store, rules=ANY)
 
 
-@pytest.mark.parametrize("store", ["etcd", "zookeeper", "consul"])
+@pytest.mark.parametrize("store", ["etcd", "zookeeper"])
 def test_small_pauses_not_added_up(monkeypatch: Patch, store: str) -> None:
     """Looking for one large step of the wall clock only, where a machine was stopped many times for a little less."""
 
