@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from testbed import lacking
-from tests.system.daemons import DaemonProcess, wait_until
+from tests.system.daemons import START_S, DaemonProcess, wait_until
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 COMMANDS = {
@@ -40,7 +40,7 @@ def run(language: str, socket: Path, path: str) -> subprocess.CompletedProcess[s
 
 @pytest.mark.parametrize("language", ["python", "node"])
 def test_example_works_while_leading_and_skips_without_a_daemon(language: str, daemon: DaemonProcess) -> None:
-    wait_until(lambda: daemon.leads("daily-report"), 10.0, "it leads")
+    wait_until(lambda: daemon.leads("daily-report"), START_S, "it leads")
     _, body = daemon.get("/is-leader/daily-report?promise=0")
     done = run(language, daemon.socket, os.environ["PATH"])
     assert done.returncode == 0, done.stderr
@@ -56,7 +56,7 @@ def test_shell_example(daemon: DaemonProcess, tmp_path: Path) -> None:
     (tools / "leaderd").write_text(f'#!/bin/sh\nexec {sys.executable} -m leaderd "$@"\n')
     (tools / "leaderd").chmod(0o755)
     path = f"{tools}:{os.environ['PATH']}"
-    wait_until(lambda: daemon.leads("daily-report"), 10.0, "it leads")
+    wait_until(lambda: daemon.leads("daily-report"), START_S, "it leads")
     short = subprocess.run(["sh", "-n", COMMANDS["shell"][1]], capture_output=True)
     assert short.returncode == 0
     done = run("shell", daemon.socket, path)

@@ -12,7 +12,7 @@ import pytest
 
 import testbed
 from testbed import fetch
-from tests.system.daemons import DaemonProcess, wait_until
+from tests.system.daemons import START_S, DaemonProcess, wait_until
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 TRIAL = Path(__file__).with_name("java") / "LeaderOnlyTrial.java"
@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.servers, pytest.mark.timeout(180)]
 def daemon(tmp_path: Path) -> Iterator[DaemonProcess]:
     process = DaemonProcess("pod-a", f"local://{tmp_path}/store", tmp_path, ttl="10s", elections=("daily-report",))
     process.start()
-    wait_until(lambda: process.leads("daily-report"), 10.0, "it leads")
+    wait_until(lambda: process.leads("daily-report"), START_S, "it leads")
     yield process
     process.end()
 

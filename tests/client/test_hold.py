@@ -16,7 +16,7 @@ import pytest
 
 from leaderd.client import DaemonUnreachable, Leader, NotLeader
 from leaderd.client.line import Line
-from tests.system.daemons import DaemonProcess, boot_s, wait_until
+from tests.system.daemons import START_S, DaemonProcess, boot_s, wait_until
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def daemon(tmp_path: Path) -> Iterator[DaemonProcess]:
 @pytest.fixture
 def leader(daemon: DaemonProcess) -> Leader:
     leader = Leader("jobs", socket=str(daemon.socket))
-    wait_until(leader.is_leader, 10.0, "it leads")
+    wait_until(leader.is_leader, START_S, "it leads")
     return leader
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from leaderd.client import DaemonUnreachable, Leader, NotLeader
-from tests.system.daemons import DaemonProcess, wait_until
+from tests.system.daemons import START_S, DaemonProcess, wait_until
 
 BOUND_NS = 2000
 """The figure is 1,000 ns on a machine of one's own; a shared one gets twice that."""
@@ -37,7 +37,7 @@ def daemon(tmp_path: Path) -> Iterator[DaemonProcess]:
 @pytest.fixture
 def leader(daemon: DaemonProcess) -> Leader:
     leader = Leader("jobs", socket=str(daemon.socket))
-    wait_until(leader.is_leader, 10.0, "it leads")
+    wait_until(leader.is_leader, START_S, "it leads")
     return leader
 
 
@@ -88,7 +88,7 @@ def test_it_outlives_a_restart_and_a_new_file(daemon: DaemonProcess, leader: Lea
     assert not leader.is_leader()
     (daemon.folder / "jobs.lease").unlink()
     daemon.start()
-    wait_until(leader.is_leader, 10.0, "it leads again")
+    wait_until(leader.is_leader, START_S, "it leads again")
     assert leader.token is not None
     assert leader.token > first
 
