@@ -20,6 +20,7 @@ from leaderd.doctor.findings import (
     stuck_below_mark,
     unreachable,
 )
+from leaderd.doctor.second_look import Head, Look, examine_queues
 from leaderd.election.problems import Reason
 from leaderd.stores.base import Traffic
 from leaderd.stores.consul import wire
@@ -36,10 +37,11 @@ class _Self(msgspec.Struct, frozen=True):
     debug: dict[str, object] = msgspec.field(name="DebugConfig", default_factory=dict)
 
 
-class _Session(msgspec.Struct, frozen=True):
+class Session(msgspec.Struct, frozen=True):
     """One session as Consul shows it. `ttl` is Go text, empty where it has none."""
 
     node: str = msgspec.field(name="Node", default="")
+    name: str = msgspec.field(name="Name", default="")
     ttl: str = msgspec.field(name="TTL", default="")
     node_checks: list[str] | None = msgspec.field(name="NodeChecks", default=None)
     checks: list[str] | None = msgspec.field(name="Checks", default=None)
@@ -63,8 +65,12 @@ async def examine(patient: Patient, report: Report) -> None:
         if well is not None:
             keys = wire.Keys(patient.address.path)
             report.findings += await _rights(patient, well, keys)
-            for election in patient.elections:
-                report.findings += await _election(well, keys, patient.address.path, election)
+            agent = well
+
+            async def look(election: str) -> Look:
+                return await _election(agent, keys, patient.address.path, election)
+
+            await examine_queues(patient, report, look)
     finally:
         for agent in agents:
             agent.close()
@@ -141,7 +147,7 @@ async def _rights(patient: Patient, agent: _Agent, keys: wire.Keys) -> list[Find
     ]
 
 
-async def _election(agent: _Agent, keys: wire.Keys, path: str, election: str) -> list[Finding]:
+async def _election(agent: _Agent, keys: wire.Keys, path: str, election: str) -> Look:
     lock_key, mark_key = keys.lock(election), keys.mark(election)
     place = lock_key.removesuffix(".lock")
     try:
@@ -152,14 +158,15 @@ async def _election(agent: _Agent, keys: wire.Keys, path: str, election: str) ->
         found = _strangers(place, await agent.get(f"kv/{quote(place)}?keys&consistent"), lock_key)
     except CallFailed as error:
         if error.problem.reason in _REFUSED:
-            return [denied(place, f'key_prefix "{path or place}" {{ policy = "write" }}', error.problem.detail)]
-        return [unreachable(agent.where, error.problem.detail)]
+            return Look([denied(place, f'key_prefix "{path or place}" {{ policy = "write" }}', error.problem.detail)])
+        return Look([unreachable(agent.where, error.problem.detail)])
     except wire.Garbled as error:
-        return [unreachable(agent.where, f"not an answer of Consul: {error}")]
+        return Look([unreachable(agent.where, f"not an answer of Consul: {error}")])
     found += check_records(lock_key, mark_key, lock, mark, newest)
-    if lock is not None and lock.session:
-        found += await _session(agent, lock_key, lock.session)
-    return found
+    if lock is None or not lock.session:
+        return Look(found)
+    held = await _session(agent, lock.session)
+    return Look(found + check_session(lock_key, lock.session, held), head_of(lock_key, lock, mark, held))
 
 
 async def _read(agent: _Agent, key: str) -> wire.Record | None:
@@ -185,29 +192,58 @@ def check_records(lock_key: str, mark_key: str, lock: wire.Record | None, mark: 
     return found
 
 
-async def _session(agent: _Agent, lock_key: str, session: str) -> list[Finding]:
-    """The session that holds a lock."""
+async def _session(agent: _Agent, session: str) -> Session | None:
+    """The session that holds a lock; None where it is not shown."""
     try:
-        told = msgspec.json.decode((await agent.get(f"session/info/{session}?consistent")).body, type=list[_Session] | None)
+        told = msgspec.json.decode((await agent.get(f"session/info/{session}?consistent")).body, type=list[Session] | None)
     except (CallFailed, msgspec.DecodeError):
-        return []  # needs `session:read`
+        return None  # needs `session:read`
+    return told[0] if told else None
+
+
+def check_session(lock_key: str, session: str, held: Session | None) -> list[Finding]:
+    """What is wrong with the session that holds a lock."""
+    if held is None:
+        return []
     found = []
-    for held in told or ():
-        holder = f"the session {session} on node {wire.clean(held.node)}, which holds {lock_key}"
-        if go_seconds(held.ttl) <= 0:
-            found.append(orphan(lock_key, f"{holder}, has no TTL"))
-        if _SERF in (held.node_checks or held.checks or ()):
-            found.append(
-                Finding(
-                    "serf-health",
-                    lock_key,
-                    f"{holder}, is bound to {_SERF}",
-                    "it ends whenever the node's gossip fails for some seconds, long before its TTL, although its owner is well "
-                    "and may still believe it leads; only the lock-delay protects others",
-                    "create sessions with an empty list of checks, as leaderd does; `consul lock` cannot, so keep it from this key",
-                )
+    holder = f"the session {session} on node {wire.clean(held.node)}, which holds {lock_key}"
+    if go_seconds(held.ttl) <= 0:
+        found.append(orphan(lock_key, f"{holder}, has no TTL"))
+    if _SERF in (held.node_checks or held.checks or ()):
+        found.append(
+            Finding(
+                "serf-health",
+                lock_key,
+                f"{holder}, is bound to {_SERF}",
+                "it ends whenever the node's gossip fails for some seconds, long before its TTL, although its owner is well "
+                "and may still believe it leads; only the lock-delay protects others",
+                "create sessions with an empty list of checks, as leaderd does; `consul lock` cannot, so keep it from this key",
             )
+        )
     return found
+
+
+def head_of(lock_key: str, lock: wire.Record, mark: wire.Record | None, held: Session | None) -> Head | None:
+    """Who holds the lock; None if nobody's claim can be told, because there is no lock, or no mark: a finding already."""
+    try:
+        highest = wire.read_mark(mark).value  # with the index of the mark that acquiring the lock has lifted
+    except wire.BadMark:
+        return None
+    if wire.foreign(lock, "-") is not None:
+        return None
+    name = wire.clean(held.name) if held is not None else ""
+    node = f" on node {wire.clean(held.node)}" if held is not None else ""
+    return Head(
+        where=lock_key,
+        name=wire.read_instance(lock),
+        entry=f"session {lock.session}{node}",
+        token=lock.modify_index,
+        mark=highest,
+        remove=f"end its session: `PUT /v1/session/destroy/{lock.session}`",
+        holder=f"its session was made through the agent{node}" if node else "its session may not be read with this token",
+        other="" if held is None or name.startswith("leaderd ") else f"its session is called {name!r}, not 'leaderd ...'",
+        mistaken="" if held is not None else "`consul lock` or another program",
+    )
 
 
 def _strangers(place: str, reply: Reply, lock_key: str) -> list[Finding]:

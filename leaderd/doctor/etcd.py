@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any
 
 from leaderd.doctor.findings import (
@@ -21,6 +22,7 @@ from leaderd.doctor.findings import (
     stuck_below_mark,
     unreachable,
 )
+from leaderd.doctor.second_look import Head, Look, examine_queues
 from leaderd.election.problems import Reason
 from leaderd.stores.etcd.channel import GrpcWire, open_channel
 from leaderd.stores.etcd.client import Client
@@ -62,8 +64,12 @@ async def examine(patient: Patient, report: Report) -> None:
             report.findings.append(_split(patient, len(clusters)))
         well = next((member for member in members if member.cluster), None)
         if well is not None:
-            for election in patient.elections:
-                report.findings += await _election(patient, well, place_of(patient.address.path, election))
+            member = well
+
+            async def look(election: str) -> Look:
+                return await _election(patient, member, place_of(patient.address.path, election))
+
+            await examine_queues(patient, report, look)
     finally:
         await asyncio.gather(*(member.close() for member in members))
 
@@ -176,7 +182,7 @@ def check_version(where: str, version: str) -> list[Finding]:
     return found
 
 
-async def _election(patient: Patient, member: _Member, place: Place) -> list[Finding]:
+async def _election(patient: Patient, member: _Member, place: Place) -> Look:
     """Permissions and queue of one election."""
     where = key_text(place.prefix)
     # Both branches are checked for permission (etcd, server/auth: checkTxnAuth), and no creation revision is below 0.
@@ -187,13 +193,46 @@ async def _election(patient: Patient, member: _Member, place: Place) -> list[Fin
         reply = await member.read(Txn((), (Get(place.prefix, place.end, limit=_LISTED, keys_only=False), _get_mark(place))))
     except WireError as error:
         if reason_of(error) is Reason.PERMISSION_DENIED:
-            return [denied(where, "to read and write what lies under it, and the mark beside it", problem_of(error).detail)]
-        return [unreachable(member.where, problem_of(error).detail)]
+            needs = "to read and write what lies under it, and the mark beside it"
+            return Look([denied(where, needs, problem_of(error).detail)])
+        return Look([unreachable(member.where, problem_of(error).detail)])
     queue, marks = reply.results
     assert isinstance(queue, Found)
     assert isinstance(marks, Found)
-    found = check_queue(place, queue.kvs, marks.kvs[0].value if marks.kvs else None, reply.header.revision)
-    return found + await _long_leases(patient, member, where, queue.kvs)
+    mark = marks.kvs[0].value if marks.kvs else None
+    found = check_queue(place, queue.kvs, mark, reply.header.revision)
+    found += await _long_leases(patient, member, where, queue.kvs)
+    head = head_of(place, queue.kvs, mark)
+    if head is not None and not head.claimed:
+        head = replace(head, until_s=await _end_s(patient, member, queue.kvs[0].lease))
+    return Look(found, head)
+
+
+def head_of(place: Place, kvs: tuple[KeyValue, ...], mark: bytes | None) -> Head | None:
+    """Who is first; None if nobody is, or nobody's claim can be told: such a key, or such a mark, is a finding already."""
+    highest = parse_mark(mark) if mark is not None else 0
+    if not kvs or highest is None or why_foreign(place, kvs[0]) is not None:
+        return None
+    first, lease = kvs[0], f"{kvs[0].lease:x}"
+    return Head(
+        where=key_text(place.prefix),
+        name=name_text(first.value),
+        entry=f"key {key_text(first.key)}",
+        token=first.create_revision,
+        mark=highest,
+        remove=f"`etcdctl lease revoke {lease}`",
+        holder=f"`etcdctl lease timetolive {lease}`, asked twice, shows whether anybody still renews it",
+        # An instance always has a name.
+        other="" if first.value else "its value is empty, as `etcdctl lock` and the Go mutex leave it",
+        mistaken="`etcdctl elect` or another program with the Go API's elections",
+    )
+
+
+async def _end_s(patient: Patient, member: _Member, lease: int) -> float | None:
+    try:
+        return patient.now_s() + await member.remaining_s(lease)
+    except WireError:
+        return None
 
 
 def check_queue(place: Place, kvs: tuple[KeyValue, ...], mark: bytes | None, revision: int) -> list[Finding]:

@@ -61,6 +61,6 @@ async def _store(patient: Patient, report: Report) -> None:
         case "local":
             from leaderd.doctor import local
 
-            local.examine(patient, report)
+            await local.examine(patient, report)
         case other:
             raise ValueError(f"no check-up for store kind {other!r}")

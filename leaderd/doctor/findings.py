@@ -13,8 +13,8 @@ BOUND_S = 3.0
 
 CHECKS = (
     *("endpoint", "other-cluster", "store-version", "store-alarm", "permission", "ttl", "orphan", "foreign-entry", "queue-stuck"),
-    *("mark", "duplicate-instance", "wrong-flags", "serf-health", "certificate", "clock-rate", "clock-jump", "clock-skew"),
-    *("clock-sync", "time"),
+    *("queue-unmoved", "mark", "duplicate-instance", "wrong-flags", "serf-health", "certificate", "clock-rate", "clock-jump"),
+    *("clock-skew", "clock-sync", "time"),
 )
 """The names of all checks, as `docs/doctor.md` explains them."""
 

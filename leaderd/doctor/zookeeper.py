@@ -28,6 +28,7 @@ from leaderd.doctor.findings import (
     stuck_below_mark,
     unreachable,
 )
+from leaderd.doctor.second_look import Head, Look, examine_queues
 from leaderd.doctor.words import say
 from leaderd.stores.base import Traffic
 from leaderd.stores.zookeeper.paths import LOCK_NAME, NO_SESSION, in_order, is_in_sequence, name_text, parse_mark, place_of
@@ -35,6 +36,8 @@ from leaderd.stores.zookeeper.transport import CONNECTED, Client
 
 _READ, _CREATE, _DELETE = 1, 4, 8
 _LISTED = 100
+_OURS = re.compile(r"_c_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}-lock-[0-9]{10}")
+_SESSION = 2**64 - 1
 _NEEDED = (3, 5)
 """Since this version the server tells a node's czxid when it makes one (ZOOKEEPER-1297), which leaderd asks it for."""
 
@@ -49,8 +52,7 @@ async def examine(patient: Patient, report: Report) -> None:
             report.findings += server.findings
         well = next((server for server in servers if server.endpoint.latency_s is not None), None)
         if well is not None:
-            for election in patient.elections:
-                report.findings += await well.look_at(election)
+            await examine_queues(patient, report, well.look_at)
     finally:
         await asyncio.gather(*(server.close() for server in servers))
 
@@ -127,7 +129,7 @@ class _Server:
         """What it says to `srvr`, the one four-letter word that is allowed unless somebody forbade it."""
         return await say(self._patient, self._host, b"srvr")
 
-    async def look_at(self, election: str) -> list[Finding]:
+    async def look_at(self, election: str) -> Look:
         """Access rules and queue of one election."""
         assert self._client is not None
         place = place_of(self._patient.address.path, election)
@@ -135,11 +137,12 @@ class _Server:
             async with asyncio.timeout(2 * BOUND_S):
                 found = await self._access(place.directory, _READ | _CREATE | _DELETE)
                 found += await self._access(place.mark.rpartition("/")[0], _READ | _CREATE)
-                return found + await self._queue(self._client, place.directory, place.mark)
+                queue, head = await self._queue(self._client, place.directory, place.mark)
+                return Look(found + queue, head)
         except kz.NoAuthError:
-            return [denied(place.directory, "READ, CREATE and DELETE there", "ZooKeeper refused to show it")]
+            return Look([denied(place.directory, "READ, CREATE and DELETE there", "ZooKeeper refused to show it")])
         except (TimeoutError, kz.KazooException) as error:
-            return [unreachable(self.where, f"{self.where}: {type(error).__name__} while reading {place.directory}")]
+            return Look([unreachable(self.where, f"{self.where}: {type(error).__name__} while reading {place.directory}")])
 
     async def _access(self, path: str, needed: int) -> list[Finding]:
         """Whether the rules let us work at `path`; while it does not exist, whether they let us make it."""
@@ -160,11 +163,11 @@ class _Server:
         words = [word for bit, word in ((_READ, "READ"), (_CREATE, "CREATE"), (_DELETE, "DELETE")) if lacking & bit]
         return [denied(path, f"{' and '.join(words)} on {asked}", f"the access rules of {asked} do not grant {', '.join(words)}")]
 
-    async def _queue(self, client: Client, directory: str, mark_path: str) -> list[Finding]:
+    async def _queue(self, client: Client, directory: str, mark_path: str) -> Look:
         try:
             names = in_order(await client.children(directory))
         except kz.NoNodeError:
-            return []
+            return Look([])
         nodes = []
         for name in names[:_LISTED]:
             try:
@@ -175,7 +178,7 @@ class _Server:
             mark, _ = await client.get(mark_path)
         except kz.NoNodeError:
             mark = None
-        return check_queue(directory, mark_path, nodes, mark, await self._newest())
+        return Look(check_queue(directory, mark_path, nodes, mark, await self._newest()), head_of(directory, nodes, mark))
 
     async def close(self) -> None:
         """End the session, and wait until it is ended."""
@@ -209,6 +212,30 @@ def check_queue(
     else:
         found += stuck_below_mark(directory, zxid, highest)
     return found + duplicates(directory, [name_text(data) for _, data, _ in nodes])
+
+
+def head_of(directory: str, nodes: Sequence[tuple[str, bytes, Any]], mark: bytes | None) -> Head | None:
+    """Who is first; None if nobody is, or nobody's claim can be told: such a node, or such a mark, is a finding already."""
+    highest = parse_mark(mark) if mark is not None else 0
+    if not nodes or highest is None:
+        return None
+    name, data, stat = nodes[0]
+    if LOCK_NAME not in name or stat.ephemeralOwner in NO_SESSION:
+        return None
+    shown = name_text(name.encode("utf-8", "replace"))
+    other = "" if _OURS.fullmatch(name) else f"leaderd names its nodes otherwise than {shown!r}"
+    return Head(
+        where=directory,
+        name=name_text(data),
+        entry=f"node {shown}",
+        token=int(stat.czxid),
+        mark=highest,
+        remove=f"`delete {directory}/{shown}` in zkCli.sh",
+        holder=f"its session is {stat.ephemeralOwner & _SESSION:#x}: `cons` and the servers' logs have the address it came from",
+        # An instance always has a name.
+        other=other or ("" if data else "it holds no name, where leaderd writes its instance's"),
+        mistaken="Apache Curator, whose nodes look the same",
+    )
 
 
 def check_version(where: str, version: str) -> list[Finding]:

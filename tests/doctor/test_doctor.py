@@ -19,25 +19,10 @@ from leaderd.election.timing import Timing
 from leaderd.stores.address import Credentials, Tls, parse_address
 from testbed import ConsulCluster, EtcdCluster, EtcdUser, ZooKeeperCluster, tls
 from testbed.consul import MASTER_TOKEN
+from tests.doctor.running import checks, doctor
 from tests.system.daemons import DaemonProcess, wait_until
 
 FLAGS = 0x2DDCCBC058A50C18
-
-
-def doctor(url, *arguments):
-    command = [sys.executable, "-m", "leaderd", "doctor", "--store", url, "--election", "jobs", "--ttl", "10s", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=50)
-    assert "Traceback" not in done.stdout + done.stderr, done.stderr
-    return done.returncode, done.stdout, done.stderr
-
-
-def checks(url, *arguments):
-    code, out, err = doctor(url, "-o", "json", *arguments)
-    assert err == ""
-    found = json.loads(out)
-    assert found["healthy"] is (code == 0)
-    assert all(each["what"] and each["why"] and each["remedy"] for each in found["findings"])
-    return [each["check"] for each in found["findings"]], found
 
 
 def config(tmp_path, **store):
@@ -113,7 +98,9 @@ def test_daemons_at_work_are_no_finding(kind, tmp_path):
             stack.callback(daemon.end)
             daemon.start()
         wait_until(lambda: any(daemon.leads("jobs") for daemon in daemons), 20.0, "one leads")
-        assert checks(url, "--accept", "store-version")[0] == []
+        found, body = checks(url, "--accept", "store-version")
+        assert found == []
+        assert "queue-unmoved" not in [each["check"] for each in body["notes"]]
 
 
 # ---- etcd
@@ -132,7 +119,8 @@ def test_etcd():
         assert etcd.lease_list() == []
 
         lease = etcd.lease_grant(30)
-        etcd.put(f"app/jobs/{lease:x}", "pod-a", lease)
+        claimed = f"{etcd.put(f'app/jobs/{lease:x}', 'pod-a', lease):020d}"
+        etcd.put("app/.leaderd/jobs/mark", claimed)
         assert checks(etcd.url("app"), *well)[0] == []
         other = etcd.lease_grant(30)
         etcd.put(f"app/jobs/{other:x}", "pod-a", other)
@@ -143,7 +131,7 @@ def test_etcd():
         assert checks(etcd.url("app"), *well)[0] == ["queue-stuck"]
         etcd.put("app/.leaderd/jobs/mark", "a lot")
         assert checks(etcd.url("app"), *well)[0] == ["mark"]
-        etcd.delete("app/.leaderd/jobs/mark")
+        etcd.put("app/.leaderd/jobs/mark", claimed)
 
         etcd.put("app/jobs/readme", "x")
         assert checks(etcd.url("app"), *well)[0] == ["orphan"]
@@ -232,6 +220,9 @@ def test_consul():
         def session(**asked):
             made = consul.api("PUT", "/v1/session/create", {"LockDelay": "0s", **asked})["ID"]
             assert consul.api("PUT", f"/v1/kv/app/jobs/.lock?acquire={made}&flags={FLAGS}") is True
+            lock = consul.kv_get("app/jobs/.lock")
+            assert lock is not None
+            consul.kv_put("app/.leaderd/jobs/mark", f"{lock['ModifyIndex']:020d}")
             return made
 
         good = session(TTL="15s", Checks=[])
@@ -288,15 +279,17 @@ def test_zookeeper():
         try:
             client.ensure_path("/app/.leaderd/jobs")
             first = client.create("/app/jobs/_c_a-lock-", b"pod-a", ephemeral=True, sequence=True, makepath=True)
+            claimed = b"%020d" % client.exists(first).czxid
+            client.create("/app/.leaderd/jobs/mark", claimed)
             assert checks(servers.url("app"))[0] == []
             client.create("/app/jobs/_c_b-lock-", b"pod-a", ephemeral=True, sequence=True)
             assert checks(servers.url("app"))[0] == ["duplicate-instance"]
-            client.create("/app/.leaderd/jobs/mark", b"%020d" % 2**40)
+            client.set("/app/.leaderd/jobs/mark", b"%020d" % 2**40)
             client.delete("/app/jobs/_c_b-lock-0000000001")
             assert checks(servers.url("app"))[0] == ["queue-stuck"]
             client.set("/app/.leaderd/jobs/mark", b"?")
             assert checks(servers.url("app"))[0] == ["mark"]
-            client.delete("/app/.leaderd/jobs/mark")
+            client.set("/app/.leaderd/jobs/mark", claimed)
             client.create("/app/jobs/_c_c-lock-", b"pod-c", sequence=True)
             client.create("/app/jobs/readme", b"", ephemeral=True)
             assert sorted(checks(servers.url("app"))[0]) == ["foreign-entry", "orphan"]
