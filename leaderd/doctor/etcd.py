@@ -22,12 +22,13 @@ from leaderd.doctor.findings import (
     stuck_below_mark,
     unreachable,
 )
-from leaderd.doctor.second_look import Head, Look, examine_queues
+from leaderd.doctor.second_look import Head, Look, begun, examine_queues
 from leaderd.election.problems import Reason
+from leaderd.election.records import RecordKind
 from leaderd.stores.etcd.channel import GrpcWire, open_channel
 from leaderd.stores.etcd.client import Client
 from leaderd.stores.etcd.errors import problem_of, reason_of
-from leaderd.stores.etcd.transactions import Place, key_text, name_text, parse_mark, place_of
+from leaderd.stores.etcd.transactions import Place, key_text, name_text, parse_mark, place_of, shelf_of
 from leaderd.stores.etcd.transactions import foreign as why_foreign
 from leaderd.stores.etcd.wire import Compare, Found, Get, KeyValue, Put, Txn, Wire, WireError
 
@@ -190,25 +191,28 @@ async def _election(patient: Patient, member: _Member, place: Place) -> Look:
     try:
         for key in (place.mark, place.key(1)):
             await member.read(Txn((never,), (Put(key, b""),)))
-        reply = await member.read(Txn((), (Get(place.prefix, place.end, limit=_LISTED, keys_only=False), _get_mark(place))))
+        history = shelf_of(patient.address.path).key(place.election, RecordKind.HISTORY)
+        queue_of = Get(place.prefix, place.end, limit=_LISTED, keys_only=False)
+        reply = await member.read(Txn((), (queue_of, *(Get(key, keys_only=False) for key in (place.mark, history)))))
     except WireError as error:
         if reason_of(error) is Reason.PERMISSION_DENIED:
             needs = "to read and write what lies under it, and the mark beside it"
             return Look([denied(where, needs, problem_of(error).detail)])
         return Look([unreachable(member.where, problem_of(error).detail)])
-    queue, marks = reply.results
+    queue, marks, terms = reply.results
     assert isinstance(queue, Found)
     assert isinstance(marks, Found)
+    assert isinstance(terms, Found)
     mark = marks.kvs[0].value if marks.kvs else None
     found = check_queue(place, queue.kvs, mark, reply.header.revision)
     found += await _long_leases(patient, member, where, queue.kvs)
-    head = head_of(place, queue.kvs, mark)
+    head = head_of(place, queue.kvs, mark, begun(terms.kvs[0].value if terms.kvs else None))
     if head is not None and not head.claimed:
         head = replace(head, until_s=await _end_s(patient, member, queue.kvs[0].lease))
     return Look(found, head)
 
 
-def head_of(place: Place, kvs: tuple[KeyValue, ...], mark: bytes | None) -> Head | None:
+def head_of(place: Place, kvs: tuple[KeyValue, ...], mark: bytes | None, term: int | None) -> Head | None:
     """Who is first; None if nobody is, or nobody's claim can be told: such a key, or such a mark, is a finding already."""
     highest = parse_mark(mark) if mark is not None else 0
     if not kvs or highest is None or why_foreign(place, kvs[0]) is not None:
@@ -220,6 +224,7 @@ def head_of(place: Place, kvs: tuple[KeyValue, ...], mark: bytes | None) -> Head
         entry=f"key {key_text(first.key)}",
         token=first.create_revision,
         mark=highest,
+        begun=term,
         remove=f"`etcdctl lease revoke {lease}`",
         holder=f"`etcdctl lease timetolive {lease}`, asked twice, shows whether anybody still renews it",
         # An instance always has a name.
@@ -263,10 +268,6 @@ async def _long_leases(patient: Patient, member: _Member, where: str, kvs: tuple
             what = f"the lease of {key_text(kv.key)} has {left_s} s left, where ours are of {patient.timing.ttl_s:g} s"
             found.append(orphan(where, what))
     return found
-
-
-def _get_mark(place: Place) -> Get:
-    return Get(place.mark, keys_only=False)
 
 
 def _split(patient: Patient, clusters: int) -> Finding:

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from leaderd.doctor.findings import Finding, Patient, Report
+from leaderd.election.history import read_history
+from leaderd.election.records import Record
 
-_PAUSE_S = 5.0
+_LEAST_S, _PAUSE_S = 2.0, 5.0
 _RENEWED_S = 1.2
 """An end that moved by more than this was put off: etcd tells whole seconds, so an end may seem to move by one."""
 _OTHERS = "leaderd's standbys are behind it, as they should be while its owner is at work: it leads without leaderd's mark"
@@ -24,6 +26,7 @@ class Head:
     """Who is first in an election's queue (in Consul: holds the lock), and the highest token that was ever claimed.
 
     `entry`: what its place hangs on, `key app/jobs/7f`; `remove`: how that is taken away; `holder`: how its process is found;
+    `begun`: the highest token whose term is in the history, in stores where a mark may be raised beforehand, if there is one;
     `until_s`: when its lease ends unless it is renewed, where the store tells; `other`: what shows that it is not leaderd's;
     `mistaken`: which tools' entries look like leaderd's in this store.
     """
@@ -35,14 +38,19 @@ class Head:
     mark: int
     remove: str
     holder: str
+    begun: int | None = None
     until_s: float | None = None
     other: str = ""
     mistaken: str = ""
 
     @property
     def claimed(self) -> bool:
-        """Whether it leads as leaderd does, or did: a mark above its token was raised by whoever is ready to follow it."""
-        return self.token <= self.mark
+        """Whether it leads as leaderd does, or did.
+
+        The mark alone does not tell it of one that was next in line: it was raised to its token beforehand, by itself, and then
+        perhaps to that of whoever is behind it. But who has led puts its term on record within a moment.
+        """
+        return self.token <= self.mark and (self.begun is None or self.token <= self.begun)
 
 
 class Look(NamedTuple):
@@ -53,8 +61,9 @@ class Look(NamedTuple):
 
 
 def pause_s(ttl_s: float) -> float:
-    """How long after the first look the second one is: long enough for any claim, and for a lease that is kept to be renewed."""
-    return min(ttl_s / 2, _PAUSE_S)
+    """How long after the first look the second one is: long enough for any claim, for a lease that is kept to be renewed, and for
+    who has begun to lead to say so in the history."""
+    return min(max(ttl_s / 2, _LEAST_S), _PAUSE_S)
 
 
 def unmoved(first: Head, second: Head | None, apart_s: float) -> list[Finding]:
@@ -62,7 +71,11 @@ def unmoved(first: Head, second: Head | None, apart_s: float) -> list[Finding]:
     if first.claimed or second is None or second.claimed or second.token != first.token:
         return []
     who = f"{repr(first.name) if first.name else 'somebody'} ({first.entry}, token {first.token})"
-    what = f"{who} has been first for {apart_s:.1f} s at least, and has not claimed: the highest token claimed is {second.mark}"
+    what = f"{who} has been first for {apart_s:.1f} s at least, and "
+    if second.token > second.mark:
+        what += f"has not claimed: the highest token claimed is {second.mark}"
+    else:
+        what += f"was ready to lead, but has not begun: the last term on record is that of token {second.begun}"
     if first.other:
         remedy = "nothing, if that tool is meant to take turns with leaderd here; otherwise give it, or the election, another place"
         return [Finding("queue-unmoved", first.where, f"{what}; it is another tool's: {first.other}", _OTHERS, remedy, note=True)]
@@ -78,6 +91,11 @@ def unmoved(first: Head, second: Head | None, apart_s: float) -> list[Finding]:
         why += f". Or it belongs to {first.mistaken}, which leads without leaderd's mark: then all is as it should be"
         remedy += "; if such a tool leads here, `--accept queue-unmoved`"
     return [Finding("queue-unmoved", first.where, what, why, remedy)]
+
+
+def begun(history: bytes | None) -> int | None:
+    """The highest token whose term is in a record of the history; None where there is none."""
+    return max((term.token for term in read_history(Record(history, 0))), default=None)
 
 
 async def examine_queues(patient: Patient, report: Report, look: Callable[[str], Awaitable[Look]]) -> None:

@@ -11,6 +11,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import quote
 
 from kazoo import exceptions as kz
 
@@ -28,10 +29,21 @@ from leaderd.doctor.findings import (
     stuck_below_mark,
     unreachable,
 )
-from leaderd.doctor.second_look import Head, Look, examine_queues
+from leaderd.doctor.second_look import Head, Look, begun, examine_queues
 from leaderd.doctor.words import say
+from leaderd.election.records import RecordKind
 from leaderd.stores.base import Traffic
-from leaderd.stores.zookeeper.paths import LOCK_NAME, NO_SESSION, in_order, is_in_sequence, name_text, parse_mark, place_of
+from leaderd.stores.zookeeper.paths import (
+    LOCK_NAME,
+    NO_SESSION,
+    Place,
+    in_order,
+    is_in_sequence,
+    name_text,
+    parse_mark,
+    place_of,
+    records_directory,
+)
 from leaderd.stores.zookeeper.transport import CONNECTED, Client
 
 _READ, _CREATE, _DELETE = 1, 4, 8
@@ -137,7 +149,7 @@ class _Server:
             async with asyncio.timeout(2 * BOUND_S):
                 found = await self._access(place.directory, _READ | _CREATE | _DELETE)
                 found += await self._access(place.mark.rpartition("/")[0], _READ | _CREATE)
-                queue, head = await self._queue(self._client, place.directory, place.mark)
+                queue, head = await self._queue(self._client, place)
                 return Look(found + queue, head)
         except kz.NoAuthError:
             return Look([denied(place.directory, "READ, CREATE and DELETE there", "ZooKeeper refused to show it")])
@@ -163,7 +175,8 @@ class _Server:
         words = [word for bit, word in ((_READ, "READ"), (_CREATE, "CREATE"), (_DELETE, "DELETE")) if lacking & bit]
         return [denied(path, f"{' and '.join(words)} on {asked}", f"the access rules of {asked} do not grant {', '.join(words)}")]
 
-    async def _queue(self, client: Client, directory: str, mark_path: str) -> Look:
+    async def _queue(self, client: Client, place: Place) -> Look:
+        directory = place.directory
         try:
             names = in_order(await client.children(directory))
         except kz.NoNodeError:
@@ -174,11 +187,17 @@ class _Server:
                 nodes.append((name, *await client.get(f"{directory}/{name}")))
             except kz.NoNodeError:
                 continue
+        mark = await self._data(client, place.mark)
+        history = f"{records_directory(self._address.path)}/{quote(place.election, safe='')}.{RecordKind.HISTORY}"
+        head = head_of(directory, nodes, mark, begun(await self._data(client, history)))
+        return Look(check_queue(directory, place.mark, nodes, mark, await self._newest()), head)
+
+    async def _data(self, client: Client, path: str) -> bytes | None:
         try:
-            mark, _ = await client.get(mark_path)
+            data, _ = await client.get(path)
         except kz.NoNodeError:
-            mark = None
-        return Look(check_queue(directory, mark_path, nodes, mark, await self._newest()), head_of(directory, nodes, mark))
+            return None
+        return bytes(data)
 
     async def close(self) -> None:
         """End the session, and wait until it is ended."""
@@ -214,7 +233,7 @@ def check_queue(
     return found + duplicates(directory, [name_text(data) for _, data, _ in nodes])
 
 
-def head_of(directory: str, nodes: Sequence[tuple[str, bytes, Any]], mark: bytes | None) -> Head | None:
+def head_of(directory: str, nodes: Sequence[tuple[str, bytes, Any]], mark: bytes | None, term: int | None) -> Head | None:
     """Who is first; None if nobody is, or nobody's claim can be told: such a node, or such a mark, is a finding already."""
     highest = parse_mark(mark) if mark is not None else 0
     if not nodes or highest is None:
@@ -230,6 +249,7 @@ def head_of(directory: str, nodes: Sequence[tuple[str, bytes, Any]], mark: bytes
         entry=f"node {shown}",
         token=int(stat.czxid),
         mark=highest,
+        begun=term,
         remove=f"`delete {directory}/{shown}` in zkCli.sh",
         holder=f"its session is {stat.ephemeralOwner & _SESSION:#x}: `cons` and the servers' logs have the address it came from",
         # An instance always has a name.

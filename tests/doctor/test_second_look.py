@@ -10,7 +10,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +20,7 @@ import testbed
 from leaderd.clock import BootClock
 from leaderd.doctor.findings import Patient, Report, unreachable
 from leaderd.doctor.second_look import Head, Look, examine_queues, pause_s, unmoved
+from leaderd.election.history import TermRecord, history_bytes
 from leaderd.election.timing import Timing
 from leaderd.stores.address import Credentials, Tls, parse_address
 from leaderd.stores.local.host import read_host
@@ -27,7 +28,7 @@ from testbed import ConsulCluster, EtcdCluster, ZooKeeperCluster
 from testbed.curator import CuratorSelector
 from testbed.fetch import installed
 from tests.doctor.running import checks
-from tests.system.daemons import boot_s, wait_until
+from tests.system.daemons import START_S, DaemonProcess, boot_s, wait_until
 
 FIRST = Head("app/jobs/", "pod-a", "key app/jobs/7f", 17, 12, "`revoke 7f`", "lease 7f", until_s=110.0, mistaken="`elect`")
 FLAGS = 0x2DDCCBC058A50C18
@@ -55,7 +56,9 @@ def test_the_same_entry_twice_first_and_unclaimed_is_a_finding():
     [
         (replace(FIRST, mark=17), replace(FIRST, mark=17)),  # it leads
         (replace(FIRST, mark=19), replace(FIRST, mark=19)),  # it leads, and the next in line is ready to follow
+        (replace(FIRST, mark=17, begun=17), replace(FIRST, mark=17, begun=17)),
         (FIRST, replace(FIRST, mark=17)),  # it was about to
+        (replace(FIRST, mark=17, begun=12), replace(FIRST, mark=17, begun=17)),
         (FIRST, replace(FIRST, token=18)),  # another one is first, of the same name and place
         (FIRST, replace(FIRST, token=18, mark=18)),
         (FIRST, None),  # it has left
@@ -63,6 +66,13 @@ def test_the_same_entry_twice_first_and_unclaimed_is_a_finding():
 )
 def test_a_queue_that_moves_is_none(first, second):
     assert unmoved(first, second, 5.0) == []
+
+
+@pytest.mark.parametrize("mark", [17, 19])
+def test_who_was_ready_and_has_not_begun_is_a_finding_whatever_was_marked_beforehand(mark):
+    ready = replace(FIRST, mark=mark, begun=12)
+    (found,) = unmoved(ready, ready, 5.0)
+    assert "was ready to lead, but has not begun: the last term on record is that of token 12" in found.what
 
 
 def test_whether_the_lease_was_renewed_is_said_where_it_is_known():
@@ -86,7 +96,7 @@ def test_only_where_no_other_tool_writes_the_same_is_there_no_doubt():
 
 
 def test_the_pause_is_bounded():
-    assert [pause_s(ttl_s) for ttl_s in (1.0, 10.0, 3600.0)] == [0.5, 5.0, 5.0]
+    assert [pause_s(ttl_s) for ttl_s in (1.0, 8.0, 10.0, 3600.0)] == [2.0, 4.0, 5.0, 5.0]
 
 
 def patient(*elections: str) -> Patient:
@@ -203,6 +213,35 @@ def test_etcd():
 
 
 @pytest.mark.servers
+def test_one_that_was_next_in_line_when_it_died_and_whose_lease_is_kept(tmp_path: Path):
+    testbed.require("etcd")
+    with ExitStack() as stack:
+        etcd = stack.enter_context(EtcdCluster(1))
+        daemons = [DaemonProcess(f"pod-{name}", etcd.url("app"), tmp_path, ttl="10s") for name in "ab"]
+        for daemon in daemons:
+            stack.callback(daemon.end)
+        leader, dead = daemons
+        leader.start()
+        wait_until(leader.leads, START_S, "one leads")
+        dead.start()
+        queue = wait_until(lambda: (found := etcd.get("app/jobs/", prefix=True))[1:] and found, START_S, "the other is in line")
+        first, entry = queue[0].create_revision, queue[1]
+        mark = f"{entry.create_revision:020d}"
+        wait_until(lambda: etcd.get("app/.leaderd/jobs/mark")[0].value == mark, 10.0, "it is ready")
+        wait_until(lambda: etcd.get("app/.leaderd/.records/jobs/history"), 10.0, "the term is on record")
+        program = installed("etcd", etcd.version).programs["etcdctl"]
+        stack.enter_context(running(program, f"--endpoints={etcd.endpoints[0]}", "lease", "keep-alive", f"{entry.lease:x}"))
+        dead.kill()
+        leader.send(signal.SIGTERM)
+        assert leader.wait(20.0) == 0
+        found, body = checks(etcd.url("app"), *WELL)
+        assert found == ["queue-unmoved"]
+        assert f"'pod-b' (key {entry.key}, token {entry.create_revision})" in only(body)["what"]
+        assert f"has not begun: the last term on record is that of token {first}" in only(body)["what"]
+        assert "its lease was renewed meanwhile" in only(body)["what"]
+
+
+@pytest.mark.servers
 def test_consul():
     testbed.require("consul")
     with ConsulCluster(1) as consul:
@@ -243,6 +282,16 @@ def test_zookeeper():
             assert f"token {client.exists(ours).czxid}" in only(body)["what"]
             assert "'pod-z'" in only(body)["what"]
             assert f"{client.client_id[0]:#x}" in only(body)["remedy"]
+            token = client.exists(ours).czxid
+            client.create("/app/.leaderd/jobs/mark", b"%020d" % token, makepath=True)
+            history = "/app/.leaderd/.records/jobs.history"
+            client.create(history, history_bytes([TermRecord(token - 1, "pod-y", 1.0, 2.0, "resigned")]), makepath=True)
+            found, body = checks(servers.url("app"))
+            assert found == ["queue-unmoved"]
+            assert f"has not begun: the last term on record is that of token {token - 1}" in only(body)["what"]
+            client.set(history, history_bytes([TermRecord(token, "pod-z", 3.0)]))
+            found, body = checks(servers.url("app"))
+            assert "queue-unmoved" not in [each["check"] for each in body["findings"] + body["notes"]]
             client.delete(ours)
             theirs = client.create(f"/app/jobs/{uuid.uuid4().hex}lock-", b"kazoo's", ephemeral=True, sequence=True)
             found, body = checks(servers.url("app"))
