@@ -14,5 +14,5 @@ echo "$ZOO_MY_ID" > /data/myid
 } > /conf/zoo.cfg
 # jute first: the manifest of zookeeper.jar names another place. Of slf4j's bindings there may be one.
 cd /usr/share/java
-jars=$(ls zookeeper-jute.jar zookeeper.jar metrics-core.jar slf4j-api.jar slf4j-simple.jar snappy-java.jar netty-*.jar | tr '\n' ':')
+jars=$(printf '%s:' zookeeper-jute.jar zookeeper.jar metrics-core.jar slf4j-api.jar slf4j-simple.jar snappy-java.jar netty-*.jar)
 exec /usr/lib/jvm/java-17-openjdk-amd64/bin/java -Xmx96m -cp "$jars" org.apache.zookeeper.server.quorum.QuorumPeerMain /conf/zoo.cfg
