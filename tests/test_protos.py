@@ -77,7 +77,7 @@ def test_the_committed_code_is_what_its_generator_writes(schema: Schema, tmp_pat
         pytest.skip("that generator is not to be had for this Python")
     wanted = re.search(r"pip install grpcio-tools==(\S+)", schema.file.read_text())
     assert wanted is not None
-    assert f"grpcio-tools=={wanted[1]}; " in tools.REQUIREMENTS.read_text()
+    assert f"\ngrpcio-tools=={wanted[1]} ; " in tools.REQUIREMENTS.read_text()
     protoc(tools.tool("python"), schema, f"--python_out={tmp_path}", f"--pyi_out={tmp_path}")
     for written in (tmp_path / schema.name).parent.iterdir():
         assert written.read_text() == (schema.folder / written.name).read_text()
