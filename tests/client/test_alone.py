@@ -34,11 +34,12 @@ print(*(set(sys.modules) - before))
 CHEAP = frozenset(
     """
     __future__ _collections _collections_abc _functools _operator _sre _stat _struct _typing collections contextlib copyreg enum
-    functools genericpath itertools keyword mmap operator os posixpath re reprlib stat struct types typing warnings
+    errno functools genericpath itertools keyword mmap operator os posixpath re reprlib stat struct types typing warnings
     """.split()  # noqa: SIM905 - thirty names, to be read
 )
 """What importing the client may bring with it. (Whether that is fast no test can say on a machine that does other things, too.)
 
+errno: os brings it along from Python 3.13 on; it is compiled into the interpreter and costs nothing to load.
 Not among it: json, socket, threading, asyncio, logging, dataclasses (which brings inspect). Each costs more than all of these
 together, so it is imported when it is used."""
 
