@@ -59,15 +59,17 @@ class Divergence:
     def __init__(self, limit_s: float, boot_s: float, offset_s: float) -> None:
         self._limit_s = limit_s
         self._at_s = boot_s
-        self._low_s = self._high_s = offset_s
+        self._last_s = self._low_s = self._high_s = offset_s
 
     def moved_by_s(self, boot_s: float, offset_s: float) -> float:
         """By how much the offset, as read now, is away from one seen lately; 0 while that is within the limit. Told once."""
         faded_s = FORGOTTEN * max(boot_s - self._at_s, 0.0)
         self._at_s = boot_s
+        # Forgotten is what was before the last reading, and never more than up to what that one showed.
         # Safety: see test_small_pauses_not_added_up
-        self._low_s = min(self._low_s + faded_s, offset_s)
-        self._high_s = max(self._high_s - faded_s, offset_s)
+        self._low_s = min(self._low_s + faded_s, self._last_s, offset_s)
+        self._high_s = max(self._high_s - faded_s, self._last_s, offset_s)
+        self._last_s = offset_s
         if self._high_s - self._low_s <= self._limit_s:
             return 0.0
         by_s = offset_s - (self._low_s if offset_s == self._high_s else self._high_s)

@@ -278,9 +278,10 @@ class Fleet:
         if self._saved is None:
             return
         cluster = self.cluster
-        # Tokens below the mark are refused until the store's counter has passed it.
-        self.disturb_store(8.0)
         revision, marks, saved = self._saved
+        # Tokens below the mark are refused until the store's counter has passed it: each attempt raises it by two or so, and a lone
+        # candidate makes one in at most 1.5 s (`Backoff`).
+        self.disturb_store(max(8.0, 0.75 * (cluster.revision - revision)))
         for election in self.plan.elections:
             for entry in list(cluster.entries[election]):
                 self._excuse(election, entry.token)

@@ -76,4 +76,4 @@ def test_an_unreadable_pause_taken_for_none(monkeypatch: Patch) -> None:
         return None if found is not None and "cannot be read" in found.reason else found
 
     monkeypatch.setattr(orders, "read_pause", lenient)
-    found_by("local", rules=PAUSED, orders=True)
+    found_by("local", rules=PAUSED, orders=("pause",))
