@@ -348,7 +348,7 @@ def test_small_pauses_of_a_machine_add_up_and_harmless_steps_are_forgotten() -> 
     assert back_and_forth.moved_by_s(3.0, 0.45) == pytest.approx(0.85, abs=0.01), "a step back hides no pause"
     seldom = Divergence(0.5, 0.0, 0.0)
     assert seldom.moved_by_s(3600.0, 0.3) == 0.0
-    assert seldom.moved_by_s(3601.0, 0.6) == pytest.approx(0.6, abs=0.01), "an hour without a reading hides nothing of what came at its end"
+    assert seldom.moved_by_s(3601.0, 0.6) == pytest.approx(0.6, abs=0.01), "an hour unread hides nothing of its end"
     rare = Divergence(0.5, 0.0, 0.0)
     assert all(rare.moved_by_s(3600.0 * hour, 0.3 * hour) == 0.0 for hour in range(1, 100))
     assert jump_limit_s(0.5, 10.0) + FORGOTTEN * 10.0 == pytest.approx(0.5), "what goes unnoticed in a lease fits into the margin"
