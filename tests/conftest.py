@@ -2,9 +2,10 @@
 
 Temporary folders are made where no disk stalls (see testbed/scratch.py).
 
-Most of the time tests wait: for a lease to run out, for a server to notice. The simulation computes. Under xdist it is one group,
-the largest, which is begun first: one processor computes, the other serves those who wait. Spread over all workers as it came, it
-kept both busy for five minutes, in which nothing else ran, and both idle for most of the other ten.
+Most of the time tests wait: for a lease to run out, for a server to notice. The simulation computes. Under xdist it is two groups,
+the largest, which are begun first, and it gives way to everybody else (`tests/sim/conftest.py`): it has what those who wait leave.
+Spread over all workers as it came, it kept both processors busy for five minutes, in which nothing else ran, and both idle for most
+of the other ten; as one group, it went on alone for six minutes when all else was done.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _SIMULATION = Path(__file__).parent / "sim"
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if _SIMULATION in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("simulation"))
+            item.add_marker(pytest.mark.xdist_group("simulation" if item.path.name == "test_swarm.py" else "simulation-ablated"))
             if item.get_closest_marker("timeout") is None:  # hundreds of seeds, on a processor that others may want, too
                 item.add_marker(pytest.mark.timeout(300))
 
