@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import grpc
@@ -180,32 +181,34 @@ async def test_the_number_of_a_stream_is_ours_to_say(rig: GrpcRig) -> None:
 # ---- making room
 
 
-async def crowd(rig: GrpcRig, count: int) -> list[RawClient]:
-    return [RawClient(*await asyncio.open_unix_connection(rig.surface.address)) for _ in range(count)]
+@asynccontextmanager
+async def crowd(rig: GrpcRig, count: int) -> AsyncIterator[None]:
+    """Others, who say nothing. They leave whatever becomes of the test: those it left open would be the next one's error."""
+    async with AsyncExitStack() as leaving:
+        for _ in range(count):
+            other = RawClient(*await asyncio.open_unix_connection(rig.surface.address))
+            leaving.push_async_callback(other.close)
+        yield
 
 
 async def test_who_holds_a_term_is_not_shed(rig: GrpcRig, monkeypatch: pytest.MonkeyPatch) -> None:
     stream = rig.stream(HOLD, SEVEN, pb.HoldTermResponse)
     await stream.next()
     for _ in range(3):
-        others = await crowd(rig, doorman.MAX_CONNECTIONS_PER_UID + 7)
-        assert await rig.check("") == 1
-        assert rig.surface.streams == 1
-        for other in others:
-            await other.close()
+        async with crowd(rig, doorman.MAX_CONNECTIONS_PER_UID + 7):
+            assert await rig.check("") == 1
+            assert rig.surface.streams == 1
     # The same where nobody knows whose they are.
     monkeypatch.setattr(doorman, "_caller_of", lambda transport: doorman.Caller(loopback=True))
-    others = await crowd(rig, doorman.MAX_CONNECTIONS + 7)
-    assert await rig.check("") == 1
-    assert rig.surface.streams == 1
-    assert len(rig.surface.doorman) <= doorman.MAX_CONNECTIONS
-    rig.clock.boot_s = 101.0
-    rig.board.publish(rig.board.snapshot)
-    stream.call.cancel()
-    await rig.no_streams_left()
-    assert rig.ledgers["daily-report"].until_s <= rig.clock.boot_s
-    for other in others:
-        await other.close()
+    async with crowd(rig, doorman.MAX_CONNECTIONS + 7):
+        assert await rig.check("") == 1
+        assert rig.surface.streams == 1
+        assert len(rig.surface.doorman) <= doorman.MAX_CONNECTIONS
+        rig.clock.boot_s = 101.0
+        rig.board.publish(rig.board.snapshot)
+        stream.call.cancel()
+        await rig.no_streams_left()
+        assert rig.ledgers["daily-report"].until_s <= rig.clock.boot_s
 
 
 async def test_holders_leave_room_for_those_who_ask(rig: GrpcRig, monkeypatch: pytest.MonkeyPatch) -> None:
