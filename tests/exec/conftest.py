@@ -15,6 +15,9 @@ import pytest
 
 from tests.system.daemons import DaemonProcess, wait_until
 
+PATIENCE_S = 30.0
+"""What takes longer hangs. Nothing is proven by its being quicker; the commands themselves last longer than this."""
+
 
 @dataclass
 class Bed:
@@ -40,7 +43,7 @@ class Bed:
         self.started.append(process)
         return process
 
-    def read(self, name: str, within_s: float = 10.0) -> str:
+    def read(self, name: str, within_s: float = PATIENCE_S) -> str:
         """A whole line that the command wrote into file `name`."""
         path = self.folder / name
         return wait_until(lambda: path.exists() and path.read_text().endswith("\n") and path.read_text().strip(), within_s, name)
@@ -68,6 +71,21 @@ def parent(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
+@pytest.fixture(autouse=True)
+def nothing_ignored() -> Iterator[None]:
+    """What the tests start ignores no signal, however they were started themselves: under nohup it would ignore SIGHUP, as a job
+    in the background SIGINT, and a shell cannot trap what it was told to ignore.
+
+    A handler of ours becomes the default in a program that we execute, and leaves us as unmoved as we were.
+    """
+    ignored = [number for number in signal.valid_signals() if signal.getsignal(number) is signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, lambda *_: None)
+    yield
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
+
+
 @pytest.fixture
 def make_bed(tmp_path: Path) -> Iterator[Callable[..., Bed]]:
     beds: list[Bed] = []
@@ -89,7 +107,7 @@ def make_bed(tmp_path: Path) -> Iterator[Callable[..., Bed]]:
             if process.poll() is None:
                 process.send_signal(signal.SIGCONT)
                 process.kill()
-                process.wait(5.0)
+                process.wait(PATIENCE_S)
         bed.daemon.end()
 
 

@@ -11,7 +11,7 @@ import pytest
 from leaderd.client.line import Line
 from leaderd.surfaces.http.places import LIMITS
 from testbed import EtcdCluster, require
-from tests.exec.conftest import Bed, living, parent, stopped
+from tests.exec.conftest import PATIENCE_S, Bed, living, parent, stopped
 from tests.system.daemons import boot_s, wait_until
 
 LONG = "echo $$ >$BED/pid; exec sleep 60"
@@ -20,27 +20,27 @@ FAMILY = "(setsid sh -c 'echo $$ >$BED/far; exec sleep 60' &) ; sleep 60 & echo 
 MakeBed = Callable[..., Bed]
 
 
-def gone(*pids: int, within_s: float = 5.0) -> None:
+def gone(*pids: int, within_s: float) -> None:
     wait_until(lambda: not any(map(living, pids)), within_s, f"{pids} are gone")
 
 
 @pytest.mark.parametrize(("script", "code"), [("exit 0", 0), ("exit 7", 7), ("kill -9 $$", 137)])
 def test_the_commands_own_exit_code(bed: Bed, script: str, code: int) -> None:
-    assert bed.run(script=script).wait(10) == code
+    assert bed.run(script=script).wait(PATIENCE_S) == code
 
 
 def test_not_found_not_executable_and_wrong_usage(bed: Bed) -> None:
     (bed.folder / "plain").write_text("no program")
-    assert bed.run(argv=("no-such-command-here",)).wait(10) == 127
-    assert bed.run(argv=(str(bed.folder / "plain"),)).wait(10) == 126
-    assert bed.run("--no-such-option", script="exit 0").wait(10) == 125
-    assert bed.run("--election", "unknown", script="exit 0").wait(10) == 125
+    assert bed.run(argv=("no-such-command-here",)).wait(PATIENCE_S) == 127
+    assert bed.run(argv=(str(bed.folder / "plain"),)).wait(PATIENCE_S) == 126
+    assert bed.run("--no-such-option", script="exit 0").wait(PATIENCE_S) == 125
+    assert bed.run("--election", "unknown", script="exit 0").wait(PATIENCE_S) == 125
     assert "Traceback" not in bed.said()
 
 
 def test_the_environment(bed: Bed) -> None:
     script = "echo $LEADERD_ELECTION $LEADERD_TOKEN $LEADERD_SOCKET $LEADERD_VALID_UNTIL_BOOTTIME_NS >$BED/env"
-    assert bed.run(script=script).wait(10) == 0
+    assert bed.run(script=script).wait(PATIENCE_S) == 0
     election, token, socket, until_ns = bed.read("env").split()
     answer = bed.daemon.get("/is-leader?promise=0")[1]
     assert (election, int(token), socket) == ("jobs", answer["token"], str(bed.daemon.socket))
@@ -61,8 +61,8 @@ def test_nested_execs_see_their_own_variables(make_bed: MakeBed) -> None:
 def test_skip_and_wait_beside_a_leader(make_bed: MakeBed) -> None:
     make_bed()
     follower = make_bed(leads=False)
-    assert follower.run("--skip", script="touch $BED/ran").wait(10) == 75
-    assert follower.run("--wait", "500ms", script="touch $BED/ran").wait(10) == 124
+    assert follower.run("--skip", script="touch $BED/ran").wait(PATIENCE_S) == 75
+    assert follower.run("--wait", "500ms", script="touch $BED/ran").wait(PATIENCE_S) == 124
     assert not (follower.folder / "ran").exists()
 
 
@@ -71,7 +71,7 @@ def test_a_signal_while_waiting_ends_it(make_bed: MakeBed) -> None:
     follower = make_bed(leads=False)
     process = follower.run(script="touch $BED/ran")
     process.send_signal(signal.SIGTERM)
-    assert process.wait(5) == -signal.SIGTERM
+    assert process.wait(PATIENCE_S) == -signal.SIGTERM
 
 
 def test_it_runs_once_this_instance_leads(make_bed: MakeBed) -> None:
@@ -87,14 +87,27 @@ def test_signals_are_forwarded(bed: Bed, number: signal.Signals) -> None:
     process = bed.run(script=f"trap 'exit 42' {name}; echo $$ >$BED/pid; while :; do sleep 0.05; done")
     bed.pid("pid")
     process.send_signal(number)
-    assert process.wait(5) == 42
+    assert process.wait(PATIENCE_S) == 42
+
+
+def test_a_signal_that_is_ignored_stays_ignored(bed: Bed) -> None:
+    """As nohup starts it: neither the wrapper nor the command ends by a hang-up."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        process = bed.run(script="kill -HUP $$; echo $$ >$BED/pid; while ! test -e $BED/end; do sleep 0.05; done; exit 43")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    bed.pid("pid")
+    process.send_signal(signal.SIGHUP)
+    (bed.folder / "end").touch()
+    assert process.wait(PATIENCE_S) == 43
 
 
 def test_grandchildren_die_with_the_command(bed: Bed) -> None:
     process = bed.run(script=FAMILY)
     pids = [bed.pid(name) for name in ("pid", "near", "far")]
     process.send_signal(signal.SIGTERM)
-    assert process.wait(5) == 143
+    assert process.wait(PATIENCE_S) == 143
     assert not any(map(living, pids))
 
 
@@ -109,7 +122,7 @@ def test_killed_keeper_leaves_no_child(bed: Bed) -> None:
     process = bed.run(script=FAMILY)
     pids = [bed.pid(name) for name in ("pid", "near", "far")]
     os.kill(parent(pids[0]), signal.SIGKILL)
-    assert process.wait(5) == 125
+    assert process.wait(PATIENCE_S) == 125
     assert not any(map(living, pids))
 
 
@@ -119,7 +132,7 @@ def test_deaf_child_is_dead_by_the_deadline(bed: Bed, number: signal.Signals) ->
     pid = bed.pid("pid")
     bed.daemon.send(number)
     latest_s = boot_s() + 3.0  # no promise reaches further than a ttl from when the daemon stopped answering
-    assert process.wait(10) == 76
+    assert process.wait(PATIENCE_S) == 76
     assert boot_s() < latest_s
     assert not living(pid)
 
@@ -130,7 +143,7 @@ def test_a_command_that_hears_gets_its_grace(bed: Bed) -> None:
     )
     bed.pid("pid")
     bed.daemon.send(signal.SIGKILL)
-    assert process.wait(10) == 76
+    assert process.wait(PATIENCE_S) == 76
     assert bed.read("told") == "told"
 
 
@@ -140,7 +153,7 @@ def test_stopped_keeper_does_not_save_the_child(bed: Bed) -> None:
     os.kill(parent(pid), signal.SIGSTOP)
     bed.daemon.send(signal.SIGKILL)
     latest_s = boot_s() + 3.0
-    assert process.wait(10) == 76
+    assert process.wait(PATIENCE_S) == 76
     assert boot_s() < latest_s
     assert not living(pid)
 
@@ -151,7 +164,7 @@ def test_stopped_wrapper_does_not_save_the_child(bed: Bed) -> None:
     process.send_signal(signal.SIGSTOP)
     gone(pid, within_s=3.0)
     process.send_signal(signal.SIGCONT)
-    assert process.wait(5) == 76
+    assert process.wait(PATIENCE_S) == 76
 
 
 def test_a_draining_daemon_waits_for_the_command(make_bed: MakeBed) -> None:
@@ -161,7 +174,7 @@ def test_a_draining_daemon_waits_for_the_command(make_bed: MakeBed) -> None:
     leader.daemon.send(signal.SIGTERM)
     alive_beside_another = wait_until(lambda: follower.daemon.leads() and [living(pid)], 10.0, "the other leads")
     assert alive_beside_another == [False]
-    assert process.wait(5) == 76
+    assert process.wait(PATIENCE_S) == 76
 
 
 def test_a_hand_over_does_not_wait_for_the_rest_of_the_promise(make_bed: MakeBed) -> None:
@@ -172,7 +185,7 @@ def test_a_hand_over_does_not_wait_for_the_rest_of_the_promise(make_bed: MakeBed
     begun_s = boot_s()
     wait_until(follower.daemon.leads, 10.0, "the other leads")
     assert boot_s() - begun_s < 3.0, "the command ended at once, of a promise of more than seven seconds"
-    assert process.wait(5) == 76
+    assert process.wait(PATIENCE_S) == 76
 
 
 def test_a_deaf_command_delays_a_hand_over_by_its_grace_only(make_bed: MakeBed) -> None:
@@ -183,7 +196,7 @@ def test_a_deaf_command_delays_a_hand_over_by_its_grace_only(make_bed: MakeBed) 
     begun_s = boot_s()
     assert wait_until(lambda: follower.daemon.leads() and [living(pid)], 10.0, "the other leads") == [False]
     assert 0.4 < boot_s() - begun_s < 3.5
-    assert process.wait(5) == 76
+    assert process.wait(PATIENCE_S) == 76
 
 
 @pytest.mark.parametrize("killed", ["wrapper", "keeper"])
@@ -206,10 +219,10 @@ def test_the_keepers_copy_of_the_stream_keeps_the_promise(make_bed: MakeBed) -> 
     keeper = parent(pid)
     os.kill(keeper, signal.SIGSTOP)  # as if to kill everything took it very long
     process.kill()
-    process.wait(5)
+    process.wait(PATIENCE_S)
     leader.daemon.send(signal.SIGTERM)
     later_s = boot_s() + 1.0
-    wait_until(lambda: boot_s() > later_s or follower.daemon.leads(), 5.0, "a second has passed")
+    wait_until(lambda: boot_s() > later_s or follower.daemon.leads(), PATIENCE_S, "a second has passed")
     assert not follower.daemon.leads()
     assert living(pid)
     os.kill(keeper, signal.SIGCONT)
@@ -221,20 +234,20 @@ def test_without_a_hold_it_asks_again_and_again(bed: Bed) -> None:
     process = bed.run(script="echo $$ >$BED/pid; while ! test -e $BED/end; do sleep 0.05; done; exit 43")
     pid = bed.pid("pid")
     beyond_s = boot_s() + 4.0
-    wait_until(lambda: boot_s() > beyond_s, 6.0, "a ttl has passed")
+    wait_until(lambda: boot_s() > beyond_s, PATIENCE_S, "a ttl has passed")
     assert living(pid)
     (bed.folder / "end").touch()
-    assert process.wait(5) == 43
+    assert process.wait(PATIENCE_S) == 43
     for line in lines:
         line.close()
 
 
 def test_a_command_that_has_ended_holds_nobody_up(bed: Bed) -> None:
-    assert bed.run("--grace", "1s", script="exit 3").wait(10) == 3
+    assert bed.run("--grace", "1s", script="exit 3").wait(PATIENCE_S) == 3
     bed.daemon.send(signal.SIGTERM)
     begun_s = boot_s()
     assert bed.daemon.process is not None
-    assert bed.daemon.process.wait(5) == 0
+    assert bed.daemon.process.wait(PATIENCE_S) == 0
     assert boot_s() - begun_s < 1.0
 
 
@@ -242,7 +255,7 @@ def test_it_lives_on_beyond_the_first_promise(bed: Bed) -> None:
     process = bed.run(script=LONG)
     pid = bed.pid("pid")
     beyond_s = boot_s() + 4.0
-    wait_until(lambda: boot_s() > beyond_s, 6.0, "a ttl has passed")
+    wait_until(lambda: boot_s() > beyond_s, PATIENCE_S, "a ttl has passed")
     assert living(pid)
     assert process.poll() is None
 
@@ -281,8 +294,8 @@ def test_freeze_on_doubt_when_the_store_falls_silent(make_bed: MakeBed) -> None:
 
 def test_min_valid_is_asked_of_the_daemon(bed: Bed) -> None:
     """The lease of 3 s never has an hour left, and half a second after each renewal."""
-    assert bed.run("--skip", "--min-valid", "1h", script="touch $BED/ran").wait(10) == 75
-    assert bed.run("--wait", "500ms", "--min-valid", "1h", script="touch $BED/ran").wait(10) == 124
+    assert bed.run("--skip", "--min-valid", "1h", script="touch $BED/ran").wait(PATIENCE_S) == 75
+    assert bed.run("--wait", "500ms", "--min-valid", "1h", script="touch $BED/ran").wait(PATIENCE_S) == 124
     assert not (bed.folder / "ran").exists()
     assert bed.run("--min-valid", "500ms", script="touch $BED/ran; exit 4").wait(20) == 4
     assert (bed.folder / "ran").exists()
@@ -292,7 +305,7 @@ def test_freeze_on_doubt_kills_at_the_deadline(bed: Bed) -> None:
     process = bed.run("--freeze-on-doubt", script=DEAF)
     pid = bed.pid("pid")
     bed.daemon.send(signal.SIGKILL)
-    assert process.wait(10) == 76
+    assert process.wait(PATIENCE_S) == 76
     assert not living(pid)
 
 
@@ -306,5 +319,5 @@ def test_restart_runs_again_when_leading_again(bed: Bed) -> None:
 
 
 def test_a_grace_that_does_not_fit_is_reduced_and_said(bed: Bed) -> None:
-    assert bed.run("--grace", "1m", script="exit 0").wait(10) == 0
+    assert bed.run("--grace", "1m", script="exit 0").wait(PATIENCE_S) == 0
     assert "a grace of 60s does not fit a lease of" in bed.said()

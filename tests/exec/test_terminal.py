@@ -11,7 +11,7 @@ from contextlib import suppress
 
 import pytest
 
-from tests.exec.conftest import Bed, living, stopped
+from tests.exec.conftest import PATIENCE_S, Bed, living, stopped
 from tests.system.daemons import wait_until
 
 Start = Callable[[Bed, str], tuple[int, int]]
@@ -55,9 +55,9 @@ def test_control_z_stops_the_command_and_fg_goes_on(make_bed: Callable[..., Bed]
     os.write(terminal, b"\x1a")
     found, status = os.waitpid(pid, os.WUNTRACED)
     assert (found, os.WIFSTOPPED(status)) == (pid, True), "the shell has its prompt back"
-    wait_until(lambda: stopped(command), 10.0, "the command is stopped too")
+    wait_until(lambda: stopped(command), PATIENCE_S, "the command is stopped too")
     os.kill(pid, signal.SIGCONT)
-    wait_until(lambda: not stopped(command), 10.0, "it goes on")
+    wait_until(lambda: not stopped(command), PATIENCE_S, "it goes on")
     (bed.folder / "end").touch()
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 42
 
@@ -74,5 +74,5 @@ def test_a_terminal_that_goes_away_ends_it(bed: Bed, on_terminal: Start) -> None
     pid, terminal = on_terminal(bed, "echo $$ >$BED/pid; exec sleep 60")
     command = bed.pid("pid")
     os.close(terminal)
-    wait_until(lambda: not living(command), 5.0, "it is gone")
+    wait_until(lambda: not living(command), PATIENCE_S, "it is gone")
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 128 + signal.SIGHUP
