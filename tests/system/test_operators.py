@@ -91,6 +91,8 @@ def pause_and_resume(daemons: list[DaemonProcess], watcher: Watcher, leader: Dae
     assert f"this instance lost token {before[-1]} at " in told
     assert watcher.tokens() == before, "nobody has led meanwhile"
     assert ask(next(daemon for daemon in daemons if daemon is not leader), "resume")["was"]["reason"] == "upgrade"
+    # A short pause may be over before the promises from before it are: who is promised something still is not who leads now.
+    wait_until(lambda: watcher.tokens() != before, PATIENCE_S, "a term after the pause")
     return leader_of(daemons, watcher, PATIENCE_S)
 
 
