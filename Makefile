@@ -28,14 +28,11 @@ servers: $(VENV)/.dev
 	$(BIN)/python -m testbed fetch
 
 # Real servers: unpacked into .cache from Debian packages, or found on PATH; validators of what is deployed: installed there, too.
-# Where they cannot be had their tests are skipped, loudly; in CI that is a failure. What failed beside all others is tried once more,
-# alone, and both are printed: hundreds of tests in real time are now and then too late on a busy machine. What computes fails again.
-# The core's own tests go once more, for their coverage: every branch of it.
-ONCE_MORE := --last-failed --last-failed-no-failures none
+# The core's own tests go once more, for their coverage: every branch of it. Where servers cannot be had their tests are skipped, loudly; in CI that is a failure.
 test: $(VENV)/.dev
 	$(BIN)/python -m testbed fetch || test -z "$$CI"
 	$(BIN)/python -m tests.deploy.tools || test -z "$$CI"
-	$(BIN)/python -m pytest -n 4 --dist loadgroup || { test $$? -eq 1 && $(BIN)/python -m pytest -n 1 --dist loadgroup $(ONCE_MORE); }
+	$(BIN)/python -m pytest -n 4 --dist loadgroup
 	$(BIN)/coverage run --branch --source=leaderd/election -m pytest -q tests/election
 	$(BIN)/coverage report --fail-under=100 --skip-covered
 
