@@ -10,6 +10,7 @@ import pytest
 
 from chaos.proxy.server import Proxy
 from chaos.proxy.toxics import Toxic
+from tests.listener import listening
 
 PATIENCE_S = 5.0
 
@@ -55,15 +56,13 @@ class Place:
 @pytest.fixture
 async def place() -> AsyncIterator[Place]:
     echo = Echo()
-    server = await asyncio.start_server(echo.serve, "127.0.0.1", 0)
-    address = server.sockets[0].getsockname()
-    proxy = Proxy({"s1": address, "s2": address})
-    await proxy.start()
-    found = Place(proxy, echo)
-    yield found
-    found.close()
-    await proxy.stop()
-    server.close()
+    async with listening(echo.serve) as port:
+        proxy = Proxy({"s1": ("127.0.0.1", port), "s2": ("127.0.0.1", port)})
+        await proxy.start()
+        found = Place(proxy, echo)
+        yield found
+        found.close()
+        await proxy.stop()
 
 
 async def answer(reader: asyncio.StreamReader, size: int = 100) -> bytes:

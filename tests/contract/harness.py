@@ -157,6 +157,10 @@ class Bench:
             await candidate.open()
         return candidate
 
+    async def steady(self) -> Candidate:
+        """A candidate whose session outlives a case of a few steps without a renewal, however slow the machine."""
+        return await self.candidate(ttl_s=6.0)
+
     async def mortal(self) -> tuple[Candidate, Callable[[], None], Callable[[], None]]:
         """A candidate that is never renewed; a call after which it is not heard of any more, and one after which it is again."""
         if not self.profile.pings:

@@ -14,6 +14,7 @@ import struct
 from dataclasses import dataclass, field, replace
 
 from leaderd.stores.address import StoreAddress
+from tests.listener import Listener
 
 
 @dataclass(eq=False)
@@ -36,10 +37,8 @@ class Proxy:
 
     def __init__(self, host: str, port: int) -> None:
         self._upstream = (host, port)
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._listener = Listener(self._accept)
         self._pairs: set[_Pair] = set()
-        self.port = 0
         self.connections = 0
         self._swallow = False
         self._hold = False
@@ -49,8 +48,11 @@ class Proxy:
         self._swallow_from: bytes | None = None
 
     async def start(self) -> None:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
+        await self._listener.start()
+
+    @property
+    def port(self) -> int:
+        return self._listener.port
 
     def address(self, direct: StoreAddress) -> StoreAddress:
         return replace(direct, hosts=(("127.0.0.1", self.port),))
@@ -104,27 +106,16 @@ class Proxy:
         self.release()
 
     async def aclose(self) -> None:
-        if self._server is not None:
-            self._server.close()
         self.reset()
-        for task in tuple(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._listener.aclose()
 
     # ---- the plumbing
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        try:
+        with contextlib.suppress(OSError):
             await self._serve(reader, writer)
-        except (OSError, asyncio.CancelledError):
-            pass
-        finally:
-            self._tasks.discard(task)
-            writer.transport.abort()
+        writer.transport.abort()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._refuse:

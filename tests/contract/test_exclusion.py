@@ -10,7 +10,7 @@ from tests.contract.harness import Bench, Candidate, valid_for_s
 
 
 async def test_a_free_election_is_won(bench: Bench) -> None:
-    one = await bench.candidate()
+    one = await bench.steady()
     queued = await one.stand()
     elected = await one.expect(Elected, election="e", epoch=1)
     assert elected.token > 0
@@ -31,13 +31,13 @@ async def test_a_held_election_is_not_won_by_another(bench: Bench) -> None:
 
 
 async def test_two_elections_are_independent(bench: Bench) -> None:
-    one, two = await bench.candidate(), await bench.candidate()
+    one, two = await bench.steady(), await bench.steady()
     await one.lead("first")
     await two.lead("second")
 
 
 async def test_a_candidate_leads_twice_in_a_row(bench: Bench) -> None:
-    one = await bench.candidate()
+    one = await bench.steady()
     first = await one.lead()
     await one.withdraw("e", first.token)
     second = await one.lead()
@@ -56,7 +56,7 @@ async def test_standing_right_after_a_release_ten_times(bench: Bench) -> None:
 
 
 async def test_a_release_hands_over_at_once(bench: Bench) -> None:
-    one, two = await bench.candidate(), await bench.candidate()
+    one, two = await bench.steady(), await bench.steady()
     claimed = await one.lead()
     await two.stand()
     await bench.until_operator(lambda: _listed(bench, 2 if bench.profile.fifo else 1), 2.0, "the queue")
@@ -146,7 +146,7 @@ async def test_a_crashed_waiter_does_not_block_the_queue(bench: Bench) -> None:
 
 
 async def test_a_withdrawn_waiter_does_not_block_the_queue(bench: Bench) -> None:
-    one, two, three = await bench.candidate(), await bench.candidate(), await bench.candidate()
+    one, two, three = await bench.steady(), await bench.steady(), await bench.steady()
     first = await one.lead()
     queued = await two.stand()
     await three.stand()
@@ -219,7 +219,7 @@ async def test_fifty_elections_in_one_session(bench: Bench) -> None:
 
 
 async def test_two_candidates_lead_one_election_each_and_wait_for_the_other(bench: Bench) -> None:
-    one, two = await bench.candidate(), await bench.candidate()
+    one, two = await bench.steady(), await bench.steady()
     first, second = await one.lead("x"), await two.lead("y")
     await one.stand("y")
     await two.stand("x")

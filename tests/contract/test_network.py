@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from leaderd.election.events import (
 from leaderd.election.problems import Outcome, Reason
 from leaderd.stores.address import Credentials
 from tests.contract.harness import Bench, Candidate
+from tests.listener import listening
 from tests.stores.strangers import stranger
 
 ANSWERED_S = 12.0
@@ -98,26 +100,19 @@ async def test_something_else_answers(bench: Bench, greeting: bytes) -> None:
     bench.needs_network()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
+        with contextlib.suppress(OSError):
             await reader.read(10)
             writer.write(greeting)
             await writer.drain()
             await reader.read(100_000)
-        except OSError:
-            pass
-        finally:
-            writer.transport.abort()
+        writer.transport.abort()
 
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    try:
+    async with listening(answer) as port:
         one = await bench.candidate(address=replace(bench.address, hosts=(("127.0.0.1", port),)), open_session=False)
         failed = await refused_session(one)
         assert failed.problem.reason in (Reason.WRONG_PROTOCOL, Reason.STORE_UNREACHABLE, Reason.STORE_ERROR)
         assert f"127.0.0.1:{port}" in failed.problem.detail
         await one.end()
-    finally:
-        server.close()
 
 
 @pytest.mark.real("the simulation has no connections, names or files")

@@ -37,7 +37,7 @@ async def test_first_in_first_out(bench: Bench) -> None:
 async def test_a_departure_is_heard_by_the_next_in_line_and_no_herd(bench: Bench) -> None:
     bench.needs_fifo()
     bench.needs_network()  # elsewhere nobody counts what a look costs
-    leader, heir, _next, *herd = several = [await bench.candidate() for _ in range(8)]
+    leader, heir, _next, *herd = several = [await bench.steady() for _ in range(8)]
     claimed = await leader.lead()
     for one in several[1:]:
         await one.stand()
@@ -51,7 +51,7 @@ async def test_a_departure_is_heard_by_the_next_in_line_and_no_herd(bench: Bench
 
 async def test_standing_again_means_the_end_of_the_queue(bench: Bench) -> None:
     bench.needs_fifo()
-    one, two, three = [await bench.candidate() for _ in range(3)]
+    one, two, three = [await bench.steady() for _ in range(3)]
     first = await one.lead()
     await two.stand()
     await three.stand()
@@ -144,7 +144,7 @@ async def test_election_names_that_resemble_each_other(bench: Bench) -> None:
 
 
 async def test_the_longest_election_name(bench: Bench) -> None:
-    one = await bench.candidate()
+    one = await bench.steady()
     name = "n" * 63
     await one.lead(name)
     renewed = await one.renew(*one.entries())

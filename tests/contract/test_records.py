@@ -52,7 +52,7 @@ async def test_a_record_is_seen_without_standing(bench: Bench) -> None:
 
 
 async def test_changes_and_the_end_of_a_record_are_seen(bench: Bench) -> None:
-    one, two = await bench.candidate(), await bench.candidate()
+    one, two = await bench.steady(), await bench.steady()
     first = await write(one, b"1", 0)
     await two.expect(RecordSeen, value=b"1", within_s=SEEN_S)
     second = await write(one, b"2", first)
@@ -66,7 +66,7 @@ async def test_changes_and_the_end_of_a_record_are_seen(bench: Bench) -> None:
 
 
 async def test_a_record_is_written_only_over_the_version_seen(bench: Bench) -> None:
-    one, two = await bench.candidate(), await bench.candidate()
+    one, two = await bench.steady(), await bench.steady()
     first = await write(one, b"1", 0)
     second = await write(one, b"2", first)
     for version in (0, first, second + 1):
@@ -78,7 +78,7 @@ async def test_a_record_is_written_only_over_the_version_seen(bench: Bench) -> N
 
 
 async def test_of_two_writers_one_wins(bench: Bench) -> None:
-    one, two = await bench.candidate(), await bench.candidate()
+    one, two = await bench.steady(), await bench.steady()
     one.submit(WriteRecord(one.epoch, "e", "pause", b"1", 0))
     two.submit(WriteRecord(two.epoch, "e", "pause", b"2", 0))
     outcomes = []
@@ -110,11 +110,11 @@ async def test_records_are_told_before_anybody_is_elected(bench: Bench) -> None:
 
 
 async def test_kinds_and_elections_do_not_mix(bench: Bench) -> None:
-    one = await bench.candidate()
+    one = await bench.steady()
     for election in ("e", "e2", "e.pause", "ä/ö"):
         for kind in ("pause", "transfer", "history"):
             await write(one, f"{election} {kind}".encode(), 0, election=election, kind=kind)
-    two = await bench.candidate()
+    two = await bench.steady()
     for election in ("e", "e2", "e.pause", "ä/ö"):
         for kind in ("pause", "transfer", "history"):
             found = await two.expect(RecordSeen, election=election, kind=kind)
@@ -122,7 +122,7 @@ async def test_kinds_and_elections_do_not_mix(bench: Bench) -> None:
 
 
 async def test_the_largest_record_passes(bench: Bench) -> None:
-    one, two = await bench.candidate(), await bench.candidate()
+    one, two = await bench.steady(), await bench.steady()
     value = bytes(range(256)) * (MAX_BYTES // 256)
     await write(one, value, 0, kind="history")
     assert (await two.expect(RecordSeen, kind="history")).value == value

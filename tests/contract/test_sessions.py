@@ -35,7 +35,7 @@ async def test_send_instants_lie_between_command_and_answer(bench: Bench) -> Non
 
 
 async def test_a_renewal_proves_the_entries_asked_about(bench: Bench) -> None:
-    one = await bench.candidate()
+    one = await bench.steady()
     x, y = await one.lead("x"), await one.lead("y")
     renewed = await one.renew(Entry("x", x.token), Entry("y", y.token))
     assert renewed.owned == frozenset({"x", "y"})
@@ -44,13 +44,13 @@ async def test_a_renewal_proves_the_entries_asked_about(bench: Bench) -> None:
 
 
 async def test_a_renewal_without_entries(bench: Bench) -> None:
-    one = await bench.candidate()
+    one = await bench.steady()
     renewed = await one.renew()
     assert (renewed.owned, renewed.lost) == (frozenset(), frozenset())
 
 
 async def test_a_renewal_names_what_is_lost(bench: Bench) -> None:
-    one = await bench.candidate()
+    one = await bench.steady()
     x, y = await one.lead("x"), await one.lead("y")
     await bench.operator.delete_entry("x", one.name)
     renewed = await one.renew(Entry("x", x.token), Entry("y", y.token))
@@ -59,7 +59,7 @@ async def test_a_renewal_names_what_is_lost(bench: Bench) -> None:
 
 
 async def test_an_entry_with_another_token_is_not_ours(bench: Bench) -> None:
-    one = await bench.candidate()
+    one = await bench.steady()
     claimed = await one.lead()
     renewed = await one.renew(Entry("e", claimed.token - 1))
     assert renewed.owned == frozenset()
@@ -67,7 +67,7 @@ async def test_an_entry_with_another_token_is_not_ours(bench: Bench) -> None:
 
 
 async def test_an_entry_of_another_session_is_not_ours(bench: Bench) -> None:
-    one, two = await bench.candidate(), await bench.candidate()
+    one, two = await bench.steady(), await bench.steady()
     claimed = await one.lead()
     renewed = await two.renew(Entry("e", claimed.token))
     assert renewed.lost == frozenset({"e"})
@@ -117,7 +117,7 @@ async def test_an_expired_leader_cannot_claim_again(bench: Bench) -> None:
 
 @pytest.mark.real("the models break this rule on purpose: the core has to bear it")
 async def test_no_event_after_close_session(bench: Bench) -> None:
-    one, two = await bench.candidate(), await bench.candidate()
+    one, two = await bench.steady(), await bench.steady()
     await one.lead()
     two.submit(Stand(two.epoch, "e"))
     two.submit(Renew(two.epoch, ()))
@@ -130,7 +130,7 @@ async def test_no_event_after_close_session(bench: Bench) -> None:
 
 
 async def test_commands_of_a_closed_epoch_are_ignored(bench: Bench) -> None:
-    one = await bench.candidate()
+    one = await bench.steady()
     old = one.epoch
     await one.close()
     await one.open()
@@ -170,7 +170,7 @@ async def test_closing_and_opening_in_one_breath(bench: Bench) -> None:
 
 async def test_a_late_withdraw_frees_nothing(bench: Bench) -> None:
     """etcd #22082: a retried unlock removed the newer lock of the same session."""
-    one, two = await bench.candidate(), await bench.candidate()
+    one, two = await bench.steady(), await bench.steady()
     first = await one.lead()
     await one.withdraw("e", first.token)
     second = await one.lead()
@@ -181,7 +181,7 @@ async def test_a_late_withdraw_frees_nothing(bench: Bench) -> None:
 
 
 async def test_withdrawing_what_is_not_ours(bench: Bench) -> None:
-    one, two = await bench.candidate(), await bench.candidate()
+    one, two = await bench.steady(), await bench.steady()
     first = await one.lead()
     assert (await two.withdraw("e", first.token)).problem is None
     assert (await two.withdraw("e", None)).problem is None
@@ -189,7 +189,7 @@ async def test_withdrawing_what_is_not_ours(bench: Bench) -> None:
 
 
 async def test_withdrawing_twice(bench: Bench) -> None:
-    one = await bench.candidate()
+    one = await bench.steady()
     first = await one.lead()
     one.submit(Withdraw(one.epoch, "e", first.token))
     one.submit(Withdraw(one.epoch, "e", first.token))
@@ -198,7 +198,7 @@ async def test_withdrawing_twice(bench: Bench) -> None:
 
 
 async def test_withdrawing_without_knowing_the_token(bench: Bench) -> None:
-    one, two = await bench.candidate(), await bench.candidate()
+    one, two = await bench.steady(), await bench.steady()
     await one.lead()
     await two.stand()
     await one.withdraw("e", None)
@@ -208,7 +208,7 @@ async def test_withdrawing_without_knowing_the_token(bench: Bench) -> None:
 async def test_standing_twice_gives_one_entry(bench: Bench) -> None:
     if not bench.profile.queued_first:
         pytest.skip("the simulated Consul acquires anew, with a new token")
-    one = await bench.candidate()
+    one = await bench.steady()
     first = await one.stand()
     await one.expect(Elected)
     again = await one.stand()
@@ -219,7 +219,7 @@ async def test_standing_twice_gives_one_entry(bench: Bench) -> None:
 
 
 async def test_standing_and_leaving_in_one_breath(bench: Bench) -> None:
-    one, two = await bench.candidate(), await bench.candidate()
+    one, two = await bench.steady(), await bench.steady()
     for _ in range(5):
         one.submit(Stand(one.epoch, "e"))
         one.submit(Withdraw(one.epoch, "e", None))
@@ -271,7 +271,7 @@ def _renewals(history: list[tuple[float, object]]) -> int:
 
 @pytest.mark.real("the models count requests only")
 async def test_the_traffic_counter_tells_the_last_answer(bench: Bench) -> None:
-    one = await bench.candidate()
+    one = await bench.steady()
     before_s = bench.now_s()
     await one.renew()
     assert one.store.traffic.last_answer_s is not None
@@ -292,7 +292,7 @@ async def test_aclose_does_not_end_the_session(bench: Bench) -> None:
 @pytest.mark.real("nothing runs")
 async def test_aclose_leaves_nothing_running(bench: Bench) -> None:
     async def one_life() -> None:
-        one = await bench.candidate()
+        one = await bench.steady()
         await one.lead()
         await one.withdraw()
         await one.close()
@@ -349,7 +349,7 @@ async def test_a_driver_that_never_opened_a_session_closes(bench: Bench) -> None
 async def test_queued_comes_before_elected(bench: Bench) -> None:
     if not bench.profile.queued_first:
         pytest.skip("the simulated Consul says Elected only")
-    one = await bench.candidate()
+    one = await bench.steady()
     for n in range(5):
         await one.lead(f"job-{n}")
     for n in range(5):

@@ -10,7 +10,7 @@ from tests.contract.harness import Bench
 
 
 async def test_tokens_rise_from_leader_to_leader(bench: Bench) -> None:
-    one, two = await bench.candidate(), await bench.candidate()
+    one, two = await bench.steady(), await bench.steady()
     tokens = []
     for leader in (one, two, one, two):
         claimed = await leader.lead()
@@ -41,24 +41,24 @@ async def test_tokens_rise_over_the_deletion_of_the_entry(bench: Bench) -> None:
 
 async def test_tokens_rise_over_the_deletion_of_the_election(bench: Bench) -> None:
     """What Curator's containers do when their last child has gone, and what an operator may do at any time."""
-    one = await bench.candidate()
+    one = await bench.steady()
     first = await one.lead()
     await one.withdraw("e", first.token)
     await bench.operator.delete_election("e")
     second = await one.lead()
     assert second.token > first.token
     await bench.operator.delete_election("e")
-    two = await bench.candidate()
+    two = await bench.steady()
     third = await two.lead()
     assert third.token > second.token
 
 
 async def test_tokens_rise_after_everybody_left(bench: Bench) -> None:
-    one = await bench.candidate()
+    one = await bench.steady()
     first = await one.lead()
     await one.withdraw("e", first.token)
     await one.close()
-    two = await bench.candidate()
+    two = await bench.steady()
     elected = None
     await two.stand()
     elected = await two.expect(Elected)
@@ -67,7 +67,7 @@ async def test_tokens_rise_after_everybody_left(bench: Bench) -> None:
 
 
 async def test_tokens_rise_in_a_fresh_session_of_one_daemon(bench: Bench) -> None:
-    one = await bench.candidate()
+    one = await bench.steady()
     tokens = []
     for _ in range(3):
         claimed = await one.lead()
@@ -79,7 +79,7 @@ async def test_tokens_rise_in_a_fresh_session_of_one_daemon(bench: Bench) -> Non
 
 
 async def test_the_mark_is_the_last_leaders_token(bench: Bench) -> None:
-    one, two = await bench.candidate(), await bench.candidate()
+    one, two = await bench.steady(), await bench.steady()
     first = await one.lead()
     await two.stand()
     await one.withdraw("e", first.token)
@@ -88,7 +88,7 @@ async def test_the_mark_is_the_last_leaders_token(bench: Bench) -> None:
 
 
 async def test_marks_of_elections_are_apart(bench: Bench) -> None:
-    one = await bench.candidate()
+    one = await bench.steady()
     await one.lead("x")
     await one.stand("y")
     assert (await one.expect(Elected, election="y")).mark == 0
@@ -96,7 +96,7 @@ async def test_marks_of_elections_are_apart(bench: Bench) -> None:
 
 async def test_a_raised_mark_is_seen_by_the_next(bench: Bench) -> None:
     """Restored from an old backup: who knows of higher tokens says so, and who would lead with a lower one sees it."""
-    one, two = await bench.candidate(), await bench.candidate()
+    one, two = await bench.steady(), await bench.steady()
     first = await one.lead()
     await two.stand()
     high = first.token + 1_000_000_000
@@ -110,7 +110,7 @@ async def test_a_raised_mark_is_seen_by_the_next(bench: Bench) -> None:
 
 
 async def test_a_mark_is_never_lowered(bench: Bench) -> None:
-    one, two = await bench.candidate(), await bench.candidate()
+    one, two = await bench.steady(), await bench.steady()
     first = await one.lead()
     one.raise_mark("e", 1)
     one.raise_mark("e", 0)
@@ -140,7 +140,7 @@ async def test_a_claim_with_a_stale_mark_never_leads_below_the_true_one(bench: B
 
 
 async def test_a_claim_with_a_foreign_token_is_refused(bench: Bench) -> None:
-    one = await bench.candidate()
+    one = await bench.steady()
     await one.stand()
     elected = await one.expect(Elected)
     one.submit(Claim(one.epoch, "e", elected.token + 1, elected.mark))
@@ -151,7 +151,7 @@ async def test_a_claim_with_a_foreign_token_is_refused(bench: Bench) -> None:
 @pytest.mark.real("the models leave being first to the look before the claim")
 async def test_a_claim_while_waiting_is_refused(bench: Bench) -> None:
     bench.needs_fifo()
-    one, two = await bench.candidate(), await bench.candidate()
+    one, two = await bench.steady(), await bench.steady()
     first = await one.lead()
     queued = await two.stand()
     assert queued.token is not None
@@ -166,7 +166,7 @@ async def test_a_claim_while_waiting_is_refused(bench: Bench) -> None:
 async def test_tokens_rise_over_a_restart_of_the_store(bench: Bench) -> None:
     if bench.restart is None:
         pytest.skip("this store's server cannot be restarted here")
-    one = await bench.candidate()
+    one = await bench.steady()
     first = await one.lead()
     await one.withdraw("e", first.token)
     await one.close()

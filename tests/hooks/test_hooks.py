@@ -16,6 +16,7 @@ import pytest
 
 from leaderd.hooks import Hook, HookError, parse_hook
 from leaderd.hooks.call import call
+from tests.listener import listening
 from tests.system.daemons import DaemonProcess, boot_s, wait_until
 
 WRITE = """
@@ -73,8 +74,8 @@ async def test_a_post_to_loopback(status: str, fails: bool) -> None:
         await writer.drain()
         writer.close()
 
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-        hook = Hook((), "127.0.0.1", server.sockets[0].getsockname()[1], "/on")
+    async with listening(serve) as port:
+        hook = Hook((), "127.0.0.1", port, "/on")
         if fails:
             with pytest.raises(HookError, match="answered 500"):
                 await call(hook, {"token": 7}, 5.0)

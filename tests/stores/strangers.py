@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from tests.listener import listening
+
 SAYS = {
     "ZooKeeper": b"Zookeeper version: 3.8.0\n",
     "HTTP": b"HTTP/1.0 404 Not Found\r\n\r\n",
@@ -37,8 +39,5 @@ async def stranger(tongue: str) -> AsyncIterator[tuple[str, int]]:
         finally:
             writer.transport.abort() if not tongue else writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    try:
-        yield "127.0.0.1", server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
+    async with listening(serve) as port:
+        yield "127.0.0.1", port

@@ -14,6 +14,7 @@ from leaderd.election.problems import Outcome, Problem, Reason
 from leaderd.stores.address import Credentials, StoreAddress, Tls, parse_address
 from leaderd.stores.base import Traffic
 from leaderd.stores.consul.agents import Agents, CallFailed
+from tests.listener import Listener, listening
 
 OK = b"HTTP/1.1 200 OK\r\nX-Consul-Index: 17\r\nContent-Length: 2\r\n\r\n{}"
 Answer = bytes | None
@@ -56,13 +57,8 @@ class FakeAgent:
 
 @asynccontextmanager
 async def running(agent: FakeAgent) -> AsyncIterator[FakeAgent]:
-    server = await asyncio.start_server(agent.serve, "127.0.0.1", agent.port)
-    agent.port = server.sockets[0].getsockname()[1]
-    try:
+    async with listening(agent.serve, agent.port) as agent.port:
         yield agent
-    finally:
-        server.close()
-        agent.drop()
 
 
 @asynccontextmanager
@@ -115,17 +111,18 @@ async def test_a_broken_connection_may_have_done_it_and_is_not_repeated() -> Non
 async def test_a_connection_that_broke_before_a_refused_one_leaves_it_unknown() -> None:
     """The agent dies with our request. A second try would be refused a connection, which says nothing about the first."""
     agent = FakeAgent()
-    server = await asyncio.start_server(agent.serve, "127.0.0.1", 0)
-    agent.port = server.sockets[0].getsockname()[1]
-    async with calling(at(agent.port)) as agents:
+    listener = Listener(agent.serve)
+    await listener.start()
+    async with calling(at(listener.port)) as agents:
         await agents.call("GET", "kv/x", 2.0)  # a connection is open now
 
         def die(_: bytes) -> Answer:
-            server.close()
+            listener.refuse()
 
         agent.reply = die
         assert (await problem(agents)).outcome is Outcome.UNKNOWN
         assert (await problem(agents)).outcome is Outcome.FAILED  # nobody listens any more
+    await listener.aclose()
 
 
 async def test_a_harmless_call_is_repeated_once() -> None:

@@ -21,6 +21,7 @@ from leaderd.stores.consul.http1 import (
     _Reader,
     connect,
 )
+from tests.listener import listening
 
 PLAIN = b"HTTP/1.1 200 OK\r\nX-Consul-Index: 7\r\nContent-Length: 5\r\n\r\nhello"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n6;a=b\r\n world\r\n0\r\n\r\n"
@@ -126,14 +127,13 @@ async def talking(*answers: bytes) -> AsyncIterator[tuple[Connection, list[bytes
         finally:
             writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1")
-    connection = await connect("127.0.0.1", server.sockets[0].getsockname()[1], None, 2.0)
-    try:
-        yield connection, asked, over
-    finally:
-        over.set()
-        connection.close()
-        server.close()
+    async with listening(serve) as port:
+        connection = await connect("127.0.0.1", port, None, 2.0)
+        try:
+            yield connection, asked, over
+        finally:
+            over.set()
+            connection.close()
 
 
 ASK = b"GET / HTTP/1.1\r\n\r\n"

@@ -18,6 +18,7 @@ from testbed import ZooKeeperCluster
 from tests.contract.harness import Bench, Candidate
 from tests.contract.operators_servers import ZooKeeperOperator
 from tests.contract.proxy import Proxy
+from tests.listener import Listener
 
 AUTH_XID, PING_XID = -4, -2
 
@@ -122,16 +123,17 @@ class Script:
     seen: list[int] = field(default_factory=list)
     connects: int = 0
     port: int = 0
-    _server: asyncio.Server | None = None
+    _listener: Listener | None = None
 
     async def __aenter__(self) -> Script:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
+        self._listener = Listener(self._serve)
+        await self._listener.start()
+        self.port = self._listener.port
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        assert self._server is not None
-        self._server.close()
+        assert self._listener is not None
+        await self._listener.aclose()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -145,9 +147,7 @@ class Script:
                 self.seen.append(kind)
                 if (answer := reply(xid) if xid == PING_XID else self.answer(kind, xid, body[8:])) is not None:
                     writer.write(answer)
-        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass
-        finally:
+        except (OSError, asyncio.IncompleteReadError):
             writer.transport.abort()
 
     async def _frame(self, reader: asyncio.StreamReader) -> bytes:

@@ -1,0 +1,74 @@
+"""A TCP server for tests whose connections end with it, all of them.
+
+asyncio's own cancels no handler, and one that is cancelled before its first step never comes to its `finally`: the connection that
+was accepted at the very end of a case stays open, and is found as a leak by whichever case runs when it is collected.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+class Listener:
+    """Serves every connection to a port of loopback with `handler`, and closes it when the handler is done."""
+
+    def __init__(self, handler: Handler) -> None:
+        self._handler = handler
+        self._server: asyncio.Server | None = None
+        self._tasks: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+        self._over = False
+        self.port = 0
+
+    async def start(self, port: int = 0) -> None:
+        self._server = await asyncio.start_server(self._accepted, "127.0.0.1", port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    def refuse(self) -> None:
+        """Listen no longer; connections that exist go on."""
+        assert self._server is not None
+        self._server.close()
+
+    async def aclose(self) -> None:
+        """Listen no longer, cancel every handler, and drop what it served."""
+        self._over = True
+        if self._server is not None:
+            self._server.close()
+        for _ in range(3):  # what the loop has accepted gets its transport, and is handed to us, in two more turns
+            await asyncio.sleep(0)
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._over:
+            writer.transport.abort()
+            return
+        task = asyncio.ensure_future(self._serve(reader, writer))
+        self._tasks[task] = writer
+        task.add_done_callback(self._served)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await self._handler(reader, writer)
+
+    def _served(self, task: asyncio.Task[None]) -> None:
+        writer = self._tasks.pop(task)
+        if task.cancelled():
+            writer.transport.abort()
+        else:
+            writer.close()
+
+
+@asynccontextmanager
+async def listening(handler: Handler, port: int = 0) -> AsyncIterator[int]:
+    """The port that is served with `handler` meanwhile."""
+    listener = Listener(handler)
+    await listener.start(port)
+    try:
+        yield listener.port
+    finally:
+        await listener.aclose()
