@@ -181,7 +181,7 @@ function run(card) {
 // ---- the last terms
 
 function terms(card) {
-  const all = card.history.map((one) => ({ ...one, from: Date.parse(one.started_at), to: one.ended_at ? Date.parse(one.ended_at) : null })).filter((one) => !isNaN(one.from)).sort((a, b) => a.from - b.from);
+  const all = card.history.map((one) => ({ ...one, from: Date.parse(one.started_at), to: one.ended_at ? Date.parse(one.ended_at) : null })).filter((one) => !isNaN(one.from)).sort((a, b) => a.token - b.token);
   show(card.part(".terms"), all.length > 0);
   if (!all.length) return;
   const last = all[all.length - 1];
