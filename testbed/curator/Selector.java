@@ -1,6 +1,5 @@
 import java.io.BufferedReader;
 import java.io.InputStreamReader;
-import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
 import java.util.StringJoiner;
 import java.util.concurrent.Semaphore;
@@ -17,16 +16,14 @@ import org.apache.curator.retry.RetryForever;
  *
  * <p>Arguments: CONNECT PATH ID HOLD_MS SESSION_MS. A hold of 0 lasts until `release` or until Curator interrupts it.
  *
- * <p>Each event is one line of JSON on stdout: started, state, acquired, lost, participants, error. Its "ns" is
- * System.nanoTime(), which on Linux is CLOCK_MONOTONIC, so it can be compared with time.monotonic_ns() of a Python
- * process on the same machine (and differs from CLOCK_BOOTTIME by the time the machine has been suspended). "acquired"
- * is stamped when leadership has been given to us, "lost" before it is given back, so the two enclose only time in
- * which this candidate believed that it led.
+ * <p>Events, as {@link Lines} tells them: started, state, acquired, lost, participants, error. "acquired" is stamped when
+ * leadership has been given to us, "lost" before it is given back, so the two enclose only time in which this candidate
+ * believed that it led.
  *
  * <p>Commands on stdin, one per line: `list`, `release`, `quit`. The end of stdin means `quit`.
  */
 public final class Selector extends LeaderSelectorListenerAdapter {
-    private final PrintStream out = new PrintStream(System.out, false, StandardCharsets.UTF_8);
+    private final Lines lines = new Lines();
     private final Semaphore releases = new Semaphore(0);
     private final long holdMs;
 
@@ -44,13 +41,13 @@ public final class Selector extends LeaderSelectorListenerAdapter {
                 CuratorFrameworkFactory.newClient(arguments[0], sessionMs, sessionMs, new RetryForever(100));
         Selector candidate = new Selector(Long.parseLong(arguments[3]));
         client.getConnectionStateListenable()
-                .addListener((ignored, state) -> candidate.say("state", "\"state\":" + quote(state.name())));
+                .addListener((ignored, state) -> candidate.lines.say("state", "\"state\":" + Lines.quote(state.name())));
         client.start();
         LeaderSelector selector = new LeaderSelector(client, arguments[1], candidate);
         selector.setId(arguments[2]);
         selector.autoRequeue();
         selector.start();
-        candidate.say("started", "\"id\":" + quote(arguments[2]));
+        candidate.lines.say("started", "\"id\":" + Lines.quote(arguments[2]));
         candidate.obey(selector);
         selector.close();
         client.close();
@@ -60,7 +57,7 @@ public final class Selector extends LeaderSelectorListenerAdapter {
     @Override
     public void takeLeadership(CuratorFramework client) {
         releases.drainPermits();
-        say("acquired", null);
+        lines.say("acquired", null);
         String reason;
         try {
             if (holdMs > 0) {
@@ -73,7 +70,7 @@ public final class Selector extends LeaderSelectorListenerAdapter {
             Thread.currentThread().interrupt();
             reason = "interrupted";
         }
-        say("lost", "\"reason\":" + quote(reason));
+        lines.say("lost", "\"reason\":" + Lines.quote(reason));
     }
 
     private void obey(LeaderSelector selector) throws Exception {
@@ -89,7 +86,7 @@ public final class Selector extends LeaderSelectorListenerAdapter {
                 case "quit":
                     return;
                 default:
-                    say("error", "\"message\":" + quote("unknown command " + line));
+                    lines.say("error", "\"message\":" + Lines.quote("unknown command " + line));
             }
         }
     }
@@ -98,32 +95,12 @@ public final class Selector extends LeaderSelectorListenerAdapter {
         StringJoiner ids = new StringJoiner(",", "\"participants\":[", "]");
         try {
             for (Participant one : selector.getParticipants()) {
-                ids.add("{\"id\":" + quote(one.getId()) + ",\"leader\":" + one.isLeader() + "}");
+                ids.add("{\"id\":" + Lines.quote(one.getId()) + ",\"leader\":" + one.isLeader() + "}");
             }
         } catch (Exception error) {
-            say("error", "\"message\":" + quote(String.valueOf(error)));
+            lines.say("error", "\"message\":" + Lines.quote(String.valueOf(error)));
             return;
         }
-        say("participants", ids.toString());
-    }
-
-    private synchronized void say(String event, String more) {
-        long now = System.nanoTime();
-        out.println("{\"ns\":" + now + ",\"event\":" + quote(event) + (more == null ? "" : "," + more) + "}");
-        out.flush();
-    }
-
-    private static String quote(String text) {
-        StringBuilder quoted = new StringBuilder("\"");
-        for (char c : text.toCharArray()) {
-            if (c == '"' || c == '\\') {
-                quoted.append('\\').append(c);
-            } else if (c < ' ') {
-                quoted.append(String.format("\\u%04x", (int) c));
-            } else {
-                quoted.append(c);
-            }
-        }
-        return quoted.append('"').toString();
+        lines.say("participants", ids.toString());
     }
 }

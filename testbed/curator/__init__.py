@@ -1,4 +1,4 @@
-"""A real Curator peer: `Selector.java` compiled on demand against Debian's Apache Curator, driven through its pipes."""
+"""Real Curator peers: the Java files here, compiled on demand against Debian's Apache Curator, driven through their pipes."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from typing import Any, Self
 from testbed import fetch
 from testbed.process import Process, StartError, WaitTimeout
 
-SOURCE = Path(__file__).with_name("Selector.java")
+SOURCES = sorted(Path(__file__).parent.glob("*.java"))
 _JVM = ("-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData")
 
 
 @dataclass(frozen=True, slots=True)
 class CuratorEvent:
-    """Something the selector reported: started, state, acquired, lost, participants or error.
+    """Something the peer reported: started, state, acquired, lost, participants or error.
 
     `ns` is CLOCK_MONOTONIC (`time.monotonic_ns()` of the same machine), taken in the JVM when it happened; `more` is
     the rest of the line, such as `reason` of a loss: held, released or interrupted.
@@ -51,7 +51,7 @@ def available() -> str | None:
 def classpath() -> list[str]:
     """Compiled classes and jars, in class path order; compiles when needed. Raises `FetchError` or `StartError`."""
     jars = [*fetch.installed("curator").jars, *fetch.installed("zookeeper", "3.8").jars]
-    digest = hashlib.sha256(SOURCE.read_bytes() + "\n".join(jars).encode()).hexdigest()[:16]
+    digest = hashlib.sha256(b"".join(each.read_bytes() for each in SOURCES) + "\n".join(jars).encode()).hexdigest()[:16]
     classes = fetch.cache() / f"curator-classes-{digest}"
     if not classes.is_dir():
         fetch.cache().mkdir(parents=True, exist_ok=True)
@@ -65,7 +65,7 @@ def _compile(jars: Sequence[str], target: Path) -> None:
     staging = Path(tempfile.mkdtemp(prefix="javac-", dir=target.parent))
     try:
         done = subprocess.run(
-            ["javac", "-nowarn", "-proc:none", "-cp", ":".join(jars), "-d", str(staging), str(SOURCE)],
+            ["javac", "-nowarn", "-proc:none", "-cp", ":".join(jars), "-d", str(staging), *map(str, SOURCES)],
             capture_output=True,
             text=True,
             timeout=120,
@@ -77,18 +77,28 @@ def _compile(jars: Sequence[str], target: Path) -> None:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def command(connect: str, path: str, id: str, *, hold_ms: int, session_ms: int) -> list[str]:  # noqa: A002  Curator's own word
+def command(
+    connect: str,
+    path: str,
+    id: str,  # noqa: A002  Curator's own word
+    *,
+    hold_ms: int,
+    session_ms: int,
+    recipe: str = "Selector",
+) -> list[str]:
     """The command line of one candidate, for who runs it without `CuratorSelector`. Raises `FetchError` or `StartError`."""
     java = fetch.java() or "java"
-    return [java, *_JVM, "-cp", ":".join(classpath()), "Selector", connect, path, id, str(hold_ms), str(session_ms)]
+    return [java, *_JVM, "-cp", ":".join(classpath()), recipe, connect, path, id, str(hold_ms), str(session_ms)]
 
 
 class CuratorSelector:
-    """One Curator candidate in a JVM of its own. A context manager; all waits have a timeout.
+    """One Curator candidate in a JVM of its own, by LeaderSelector. A context manager; all waits have a timeout.
 
     `connect` is ZooKeeper's connect string (`host:port,host:port`), `hold_ms` how long it leads each time (0: until
     `release`), `session_ms` the session timeout it asks for.
     """
+
+    recipe = "Selector"
 
     def __init__(
         self,
@@ -107,8 +117,8 @@ class CuratorSelector:
         self._keep = workdir is not None
         self._workdir = Path(workdir).absolute() if workdir is not None else Path(tempfile.mkdtemp(prefix="curator-"))
         self._workdir.mkdir(parents=True, exist_ok=True)
-        selector = command(connect, path, id, hold_ms=hold_ms, session_ms=session_ms)
-        self._process = Process([*wrap, *selector], self._workdir / f"curator-{id}.log", pipes=True)
+        candidate = command(connect, path, id, hold_ms=hold_ms, session_ms=session_ms, recipe=self.recipe)
+        self._process = Process([*wrap, *candidate], self._workdir / f"curator-{id}.log", pipes=True)
         self._changed = threading.Condition()
         self._seen = 0
         self._ended = False
@@ -219,3 +229,9 @@ class CuratorSelector:
     def _wait_end(self, timeout: float) -> None:
         with self._changed:
             self._changed.wait_for(lambda: self._ended or self._process.frozen, timeout)
+
+
+class CuratorMutex(CuratorSelector):
+    """A process that takes InterProcessMutex again and again, in a JVM of its own. It has no list of participants."""
+
+    recipe = "Mutex"

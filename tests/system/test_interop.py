@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from testbed import ConsulCluster, EtcdCluster, ZooKeeperCluster, require
-from testbed.curator import CuratorSelector
+from testbed.curator import CuratorEvent, CuratorMutex, CuratorSelector
 from testbed.fetch import installed
 from tests.system.conftest import Fleet
 from tests.system.daemons import Claim, DaemonProcess, Watcher, boot_s, wait_until
@@ -121,8 +121,6 @@ def zookeeper(request: pytest.FixtureRequest) -> Iterator[ZooKeeperCluster]:
 def test_curator_leader_selector(zookeeper: ZooKeeperCluster, fleet: Fleet) -> None:
     daemons, watcher = fleet(zookeeper.url("curator"), count=2, ttl="6s")
     name = wait_until(watcher.leader, 20.0, "a daemon leads")
-    holds: list[Hold] = []
-    to_boot_s = boot_s() - time.monotonic()  # the JVM stamps CLOCK_MONOTONIC; the machine is not suspended meanwhile
     with CuratorSelector(zookeeper.endpoints[0], "/curator/jobs", "the-peer", hold_ms=400) as peer:
         wait_until(lambda: {p.id for p in peer.participants()} == {"pod-a", "pod-b", "the-peer"}, 20.0, "Curator lists all three")
         assert [p.id for p in peer.participants() if p.leader] == [name]
@@ -130,13 +128,32 @@ def test_curator_leader_selector(zookeeper: ZooKeeperCluster, fleet: Fleet) -> N
 
         take_turns(daemons, watcher, lambda: sum(found.event == "lost" for found in peer.events))
         events = list(peer.events)
-    begun: float | None = None
+    check_no_overlap(watcher.claims, curator_holds(events))
+    watcher.check()
+
+
+@pytest.mark.xdist_group("zookeeper")
+def test_curator_mutex(zookeeper: ZooKeeperCluster, fleet: Fleet) -> None:
+    """InterProcessMutex on the election's path: its holder is in the same queue, under whatever data its client gives its nodes."""
+    daemons, watcher = fleet(zookeeper.url("mutex"), count=2, ttl="6s")
+    wait_until(watcher.leader, 20.0, "a daemon leads")
+    with CuratorMutex(zookeeper.endpoints[0], "/mutex/jobs", "the-peer", hold_ms=400) as peer:
+        wait_until(lambda: any("the-peer" in candidates(daemon) for daemon in daemons), 20.0, "the peer is listed by its data")
+        take_turns(daemons, watcher, lambda: sum(found.event == "lost" for found in peer.events))
+        events = list(peer.events)
+    check_no_overlap(watcher.claims, curator_holds(events))
+    watcher.check()
+
+
+def curator_holds(events: list[CuratorEvent]) -> list[Hold]:
+    """From each time the lock was given to the peer until it gave it back."""
+    to_boot_s = boot_s() - time.monotonic()  # the JVM stamps CLOCK_MONOTONIC; the machine is not suspended meanwhile
+    holds, begun_s = [], None
     for found in events:
         at_s = found.ns / 1e9 + to_boot_s
         if found.event == "acquired":
-            begun = at_s
-        elif found.event == "lost" and begun is not None:
-            holds.append(Hold(begun, at_s))
-            begun = None
-    check_no_overlap(watcher.claims, holds)
-    watcher.check()
+            begun_s = at_s
+        elif found.event == "lost" and begun_s is not None:
+            holds.append(Hold(begun_s, at_s))
+            begun_s = None
+    return holds
