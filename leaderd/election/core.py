@@ -7,7 +7,7 @@ session and every term before the event is read, so that a late reply can never 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import assert_never
 
 from leaderd.election.backoff import Backoff
@@ -47,7 +47,7 @@ from leaderd.election.ledger import Ledger
 from leaderd.election.machine import Election
 from leaderd.election.problems import Outcome, Problem, Reason
 from leaderd.election.session import Session, SessionPhase
-from leaderd.election.state import ElectionView, Phase, Snapshot, State
+from leaderd.election.state import ElectionView, Phase, Snapshot, State, state_at
 from leaderd.election.timing import StoreRule, Timing
 
 LINGER_S = 0.05
@@ -57,6 +57,9 @@ would stand in the way of the successor's claim, which was sent when the entry w
 
 LAST_WORDS_S = 0.5
 """For how long after that it waits for a record that is being written: why its term ended."""
+
+_PROVEN = (Phase.QUEUED, Phase.CLAIMING, Phase.LEADING, Phase.RELEASING)
+"""Where our entry is known to be in the store, so that a renewal asks for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,8 @@ class Core:
         """How far the wall clock is ahead of the boot clock, for what people date; the runner keeps it up to date. No lease is
         ever dated by it."""
         self._views: dict[str, ElectionView] = {}
-        self._gists: dict[str, tuple[State, int | None, str | None]] = {}
+        self._gists: dict[str, tuple[int, tuple[State, int | None, str | None]]] = {}
+        """What each election was when it was last looked at, and its index then."""
 
     @property
     def ledgers(self) -> dict[str, Ledger]:
@@ -148,19 +152,21 @@ class Core:
 
     def snapshot(self, now_s: float) -> Snapshot:
         """Everything that can be seen at `now_s`, as one immutable value."""
-        silence = self.session.silence(now_s)
+        session, live = self.session, self.session.live
+        silence = session.silence(now_s)
         for election in self.elections.values():
-            view = election.view(self._resting(election), silence, self.config.instance)
-            self._views[election.name] = self._indexed(view, now_s)
+            resting = self._resting(election)
+            index = self._index(election, state_at(now_s, election.term, resting, silent=silence is not None))
+            self._views[election.name] = election.view(resting, silence, self.config.instance, index)
         return Snapshot(
             instance=self.config.instance,
             elections=dict(self._views),
-            connected=self.session.live and silence is None,
-            session_live=self.session.live,
-            problem=self.session.problem,
-            session_ttl_s=self.session.ttl_s if self.session.live else None,
-            last_confirmed_s=self.session.confirmed_sent_s,
-            renewal_period_s=self.session.period_s if self.session.live else None,
+            connected=live and silence is None,
+            session_live=live,
+            problem=session.problem,
+            session_ttl_s=session.ttl_s if live else None,
+            last_confirmed_s=session.confirmed_sent_s,
+            renewal_period_s=session.period_s if live else None,
             draining=self.draining,
             finished=self.finished,
             jumps=self.jumps,
@@ -330,8 +336,7 @@ class Core:
         return self.session.close() if all(e.ledger.lapsed(now_s) for e in self.elections.values()) else []
 
     def _entries(self) -> tuple[Entry, ...]:
-        proven = {Phase.QUEUED, Phase.CLAIMING, Phase.LEADING, Phase.RELEASING}
-        return tuple(Entry(e.name, e.token) for e in self.elections.values() if e.phase in proven and e.token is not None)
+        return tuple(Entry(e.name, e.token) for e in self.elections.values() if e.token is not None and e.phase in _PROVEN)
 
     def _resting(self, election: Election) -> State:
         if self.draining:
@@ -346,10 +351,12 @@ class Core:
             return State.STARTING
         return State.LEADER if election.phase is Phase.LEADING else State.FOLLOWER
 
-    def _indexed(self, view: ElectionView, now_s: float) -> ElectionView:
-        """Give the view its index: one more than the last one if state, token or leader changed."""
-        gist = (view.state_at(now_s), view.term.token if view.term is not None else None, view.leader)
-        last = self._views.get(view.name)
-        changed = last is not None and self._gists[view.name] != gist
-        self._gists[view.name] = gist
-        return replace(view, index=(last.index if last is not None else 1) + changed)
+    def _index(self, election: Election, state: State) -> int:
+        """One more than the last one if state, token or leader changed."""
+        term = election.term
+        gist = (state, None, election.leader) if term is None else (state, term.token, self.config.instance)
+        index, last = self._gists.get(election.name, (1, gist))
+        if last != gist:
+            index += 1
+        self._gists[election.name] = (index, gist)
+        return index

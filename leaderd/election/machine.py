@@ -239,8 +239,8 @@ class Election:
             case _:
                 return math.inf
 
-    def view(self, resting: State, silence: Reason | None, instance: str) -> ElectionView:
-        """What can be seen of this election, except the index, which the core counts. `silence`: why the store confirms nothing."""
+    def view(self, resting: State, silence: Reason | None, instance: str, index: int) -> ElectionView:
+        """What can be seen of this election. `silence`: why the store confirms nothing. The core counts the index."""
         leading = self.term is not None
         return ElectionView(
             name=self.name,
@@ -253,6 +253,7 @@ class Election:
             leader=instance if leading else self.leader,
             contenders=self.contenders,
             led=self.led or leading,
+            index=index,
             terms=self.terms,
             standing=self.stand_at_s < math.inf,
             pause=self.orders.shown_pause,

@@ -52,7 +52,7 @@ class Session:
         self.backoff = backoff
         self.phase = SessionPhase.CLOSED
         self.epoch = 0
-        self.ttl_s = 0.0
+        self._granted(0.0)
         self.valid_until_s = -math.inf
         self.confirmed_sent_s: float | None = None
         self.touched_s = -math.inf
@@ -73,11 +73,6 @@ class Session:
     def live(self) -> bool:
         """Whether a session is open; whether it is still good says `valid_until_s`."""
         return self.phase is SessionPhase.LIVE
-
-    @property
-    def period_s(self) -> float:
-        """Seconds between two renewals under the granted ttl."""
-        return self.timing.renewal_period_s(self.rule, self.ttl_s)
 
     def silence(self, now_s: float) -> Reason | None:
         """Why the store confirms nothing, if that is so: a renewal failed, or is out for longer than a period."""
@@ -104,7 +99,7 @@ class Session:
         if now_s >= event.sent_at_s + valid_for_s:
             return Problem(Outcome.UNKNOWN, Reason.STORE_UNREACHABLE, "opening the session took longer than it is valid")
         self.phase = SessionPhase.LIVE
-        self.ttl_s = event.ttl_s
+        self._granted(event.ttl_s)
         self.connected, self.failing, self.ever_live = True, False, True
         self.problem = None
         self.unsure.clear()
@@ -124,7 +119,7 @@ class Session:
     def renewed(self, event: Renewed) -> Confirmation:
         """A renewal was confirmed: count the deadline anew, from its send."""
         asked, self.asked = self.asked or (), None
-        self.ttl_s = event.ttl_s
+        self._granted(event.ttl_s)
         self.connected, self.failing = True, False
         self.problem = None
         self._touch(event.sent_at_s)
@@ -196,6 +191,11 @@ class Session:
             return min(self.valid_until_s, self.renew_at_s)
         overdue_s = self.asked_at_s + self.period_s
         return min(self.valid_until_s, overdue_s if overdue_s > now_s else math.inf)
+
+    def _granted(self, ttl_s: float) -> None:
+        """Take the ttl that the store grants, and with it the seconds between two renewals."""
+        self.ttl_s = ttl_s
+        self.period_s = self.timing.renewal_period_s(self.rule, ttl_s)
 
     def _touch(self, sent_at_s: float) -> None:
         """Take note of a confirmed renewal; older ones by more than the store's lag are sure to have reached its timekeeper."""

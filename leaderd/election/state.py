@@ -74,6 +74,13 @@ class Term:
         return not self.doubted and now_s < self.valid_until_s
 
 
+def state_at(now_s: float, term: Term | None, resting: State, *, silent: bool) -> State:
+    """The state at `now_s` of who is `resting` while it holds no term. `silent`: the store has not answered the last renewal."""
+    if term is not None and term.held(now_s):
+        return State.SUSPENDED if silent else State.LEADER
+    return State.UNKNOWN if resting is State.LEADER else resting
+
+
 @dataclass(frozen=True, slots=True)
 class ElectionView:
     """One election as this candidate sees it. `state` and `term` are to be read through `state_at` and `Term.held`."""
@@ -108,11 +115,7 @@ class ElectionView:
 
     def state_at(self, now_s: float) -> State:
         """The state at `now_s`."""
-        if self.term is not None and self.term.held(now_s):
-            return State.SUSPENDED if self.silent else State.LEADER
-        if self.resting is State.LEADER:
-            return State.UNKNOWN
-        return self.resting
+        return state_at(now_s, self.term, self.resting, silent=self.silent)
 
 
 @dataclass(frozen=True, slots=True)

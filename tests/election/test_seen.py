@@ -48,12 +48,12 @@ def test_others_bind_nobody(election: Election) -> None:
 def test_who_has_left_does_not_know_who_leads() -> None:
     """Most stores tell only those who stand: what was seen last would be shown for as long as it is cordoned, or paused."""
     election = waiting(Contender("pod-b", own=False, token=19), Contender("pod-a", own=True, token=20))
-    assert election.view(State.FOLLOWER, None, "pod-a").leader == "pod-b"
+    assert election.view(State.FOLLOWER, None, "pod-a", 1).leader == "pod-b"
     election.resign(1, Reason.CORDONED, math.inf, 1.0)
-    assert election.view(State.FOLLOWER, None, "pod-a").leader == "pod-b"
+    assert election.view(State.FOLLOWER, None, "pod-a", 1).leader == "pod-b"
     election.withdrawn(Withdrawn(1, "jobs"), 1.1)
-    view = election.view(State.FOLLOWER, None, "pod-a")
+    view = election.view(State.FOLLOWER, None, "pod-a", 1)
     assert (view.leader, view.contenders, view.led) == (None, (), False)
     # Where the store goes on telling, it is shown.
     election.seen(QueueSeen(1, "jobs", (Contender("pod-c", own=False, token=21),), True))
-    assert election.view(State.FOLLOWER, None, "pod-a").leader == "pod-c"
+    assert election.view(State.FOLLOWER, None, "pod-a", 1).leader == "pod-c"
