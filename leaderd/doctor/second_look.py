@@ -47,8 +47,8 @@ class Head:
     def claimed(self) -> bool:
         """Whether it leads as leaderd does, or did.
 
-        The mark alone does not tell it of one that was next in line: it was raised to its token beforehand, by itself, and then
-        perhaps to that of whoever is behind it. But who has led puts its term on record within a moment.
+        The mark alone does not tell it of one that was next in line: it was raised to its token beforehand, by itself, and that it
+        leads is said there a moment later, if at all. But who has led puts its term on record within a moment.
         """
         return self.token <= self.mark and (self.begun is None or self.token <= self.begun)
 

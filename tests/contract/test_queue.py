@@ -49,6 +49,27 @@ async def test_a_departure_is_heard_by_the_next_in_line_and_no_herd(bench: Bench
     assert [one.store.traffic.requests for one in herd] == before
 
 
+async def test_nobody_behind_the_next_in_line_spoils_its_claim(bench: Bench) -> None:
+    """It was ready, but has not been heard for longer than half its ttl, so it asks the store, and takes its time. Whoever comes
+    after it must not have raised the mark by then."""
+    bench.needs_fifo()
+    one, two, three = await bench.candidate(), await bench.candidate(ttl_s=8.0), await bench.candidate()
+    first = await one.lead()
+    one.keep_renewing()
+    three.keep_renewing()
+    await two.stand()
+    await three.stand()
+    await bench.pause(4.2)
+    await one.withdraw("e", first.token)
+    elected = await two.expect(Elected)
+    await bench.pause(0.4 * bench.profile.ttl_s)  # time enough for a renewal, which tells the third that it is next
+    two.news.insert(0, elected)
+    second = await two.win()
+    await two.withdraw("e", second.token)
+    third = await three.win()
+    assert first.token < second.token < third.token
+
+
 async def test_standing_again_means_the_end_of_the_queue(bench: Bench) -> None:
     bench.needs_fifo()
     one, two, three = [await bench.steady() for _ in range(3)]

@@ -226,7 +226,7 @@ def test_one_that_was_next_in_line_when_it_died_and_whose_lease_is_kept(tmp_path
         dead.start()
         queue = wait_until(lambda: (found := etcd.get("app/jobs/", prefix=True))[1:] and found, START_S, "the other is in line")
         first, entry = queue[0].create_revision, queue[1]
-        mark = f"{entry.create_revision:020d}"
+        mark = f"{entry.create_revision:020d} ready"
         wait_until(lambda: etcd.get("app/.leaderd/jobs/mark")[0].value == mark, 10.0, "it is ready")
         wait_until(lambda: etcd.get("app/.leaderd/.records/jobs/history"), 10.0, "the term is on record")
         program = installed("etcd", etcd.version).programs["etcdctl"]

@@ -267,7 +267,8 @@ def test_renewal_and_check_of_different_terms() -> None:
             super().check(command, sid, sent_at_s, ttl_s, term)
             self.node = home
 
-    found_by("etcd", TwoTerms)
+    # Of all faults together this takes one seed in 350.
+    found_by("etcd", TwoTerms, kinds=("isolate_store_node", "stuck_leader", "cut"))
 
 
 def test_lost_entry_ignored(monkeypatch: Patch) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from leaderd.election.commands import Claim
 from leaderd.election.events import Claimed, Elected, EntryGone
+from leaderd.stores.etcd.transactions import confirm, mark_text, parse_mark, place_of, ready_text
 from leaderd.stores.etcd.wire import Put, WireError
 from tests.stores.etcd_support import MiniDriver, MiniEtcd
 
@@ -19,13 +20,13 @@ def etcd() -> MiniEtcd:
     return MiniEtcd()
 
 
-def mark_of(etcd: MiniEtcd) -> int:
-    return int(etcd.keys[MARK].value)
+def mark_of(etcd: MiniEtcd) -> int | None:
+    return parse_mark(etcd.keys[MARK].value)
 
 
 def raises(driver: MiniDriver) -> int:
-    """How many transactions of this driver would have raised the mark."""
-    sent = [txn for wire in driver.wires for txn in wire.txns]
+    """How many transactions of this driver would have raised the mark. (What only confirms it raises nothing.)"""
+    sent = [txn for wire in driver.wires for txn in wire.txns if [each.key for each in txn.compares] != [MARK]]
     return sum(any(isinstance(op, Put) and op.key == MARK for op in txn.success) for txn in sent)
 
 
@@ -126,6 +127,35 @@ async def test_nobody_gets_ready_before_the_leader_has_claimed(etcd: MiniEtcd) -
         a.submit(Claim(1, "e", elected.token, elected.mark))
         await a.expect(Claimed)
         await b.until(lambda: mark_of(etcd) == token)
+
+
+async def test_nobody_gets_ready_before_a_leader_that_was_ready_has_confirmed(etcd: MiniEtcd) -> None:
+    """It is first, and has yet to claim: the mark has to stay at its token, for it may have to ask. Then it confirms."""
+    async with MiniDriver(etcd, "a") as a, MiniDriver(etcd, "b") as b, MiniDriver(etcd, "c") as c:
+        first, second = await two(etcd, a, b)
+        await c.open()
+        third = await c.stand()
+        assert etcd.keys[MARK].value == ready_text(second)
+        await a.withdraw(first)
+        elected = await b.expect(Elected)
+        await c.renew(third)
+        await c.until(lambda: raises(c) == 1)
+        await c.renew(third)
+        assert etcd.keys[MARK].value == ready_text(second), "the third one tried, and was refused"
+        b.submit(Claim(1, "e", elected.token, elected.mark))
+        await b.expect(Claimed)
+        await c.until(lambda: etcd.keys[MARK].value == ready_text(third))
+
+
+async def test_a_confirmation_that_is_late_changes_nothing(etcd: MiniEtcd) -> None:
+    async with MiniDriver(etcd, "a") as a, MiniDriver(etcd, "b") as b:
+        first, second = await two(etcd, a, b)
+        await a.withdraw(first)
+        await b.claim()
+        await b.until(lambda: etcd.keys[MARK].value == mark_text(second))
+        etcd.put(MARK.decode(), ready_text(second + 1).decode())
+        await b.wire.txn(confirm(place_of("p", "e"), second), None, 1.0)
+        assert etcd.keys[MARK].value == ready_text(second + 1)
 
 
 async def test_under_a_leader_of_another_make_it_is_tried_once(etcd: MiniEtcd) -> None:

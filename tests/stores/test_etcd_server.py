@@ -82,7 +82,7 @@ async def test_the_life_of_a_queue(one: EtcdCluster, place: str) -> None:
             assert (renewed.owned, renewed.ttl_s) == ({"e"}, 3.0)
         await a.withdraw(tokens[0])
         await b.claim()
-        assert one.get(f"{place}/.leaderd/e/mark")[0].value == f"{tokens[1]:020d}"
+        await b.until(lambda: one.get(f"{place}/.leaderd/e/mark")[0].value == f"{tokens[1]:020d}")
         b.submit(CloseSession(1))
         await c.claim()
         assert [k.value for k in one.get(f"{place}/e/", prefix=True)] == ["c"]

@@ -41,12 +41,15 @@ def test_the_range_holds_the_place_and_nothing_else() -> None:
 
 @given(st.integers(0, (1 << 63) - 1), st.integers(0, (1 << 63) - 1))
 def test_marks_compare_as_numbers(one: int, other: int) -> None:
-    assert (tx.mark_text(one) < tx.mark_text(other)) == (one < other)
-    assert tx.parse_mark(tx.mark_text(one)) == one
+    for text in (tx.mark_text, tx.ready_text):
+        assert (text(one) < tx.mark_text(other)) == (one < other)
+        assert (tx.mark_text(one) < text(other)) == (one < other or (one == other and text is tx.ready_text))
+        assert tx.parse_mark(text(one)) == one
 
 
 @pytest.mark.parametrize(
-    "text", [b"", b"7", b"0" * 19, b"0" * 21, b"-" + b"0" * 19, b" " * 20, "٣".encode() * 10, b"1" * 19 + b"\n"]
+    "text",
+    [b"", b"7", b"0" * 19, b"0" * 21, b"-" + b"0" * 19, b" " * 20, "٣".encode() * 10, b"1" * 19 + b"\n", b"1" * 20 + b" readily"],
 )
 def test_anything_else_is_no_mark(text: bytes) -> None:
     assert tx.parse_mark(text) is None

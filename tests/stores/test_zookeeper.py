@@ -29,6 +29,8 @@ from leaderd.election.events import (
 )
 from leaderd.election.problems import Outcome, Reason
 from leaderd.stores.address import Credentials
+from leaderd.stores.zookeeper import mark
+from leaderd.stores.zookeeper.paths import ready_text
 from testbed import ZooKeeperCluster, require
 from tests.contract.harness import Candidate
 from tests.stores.zookeeper_support import Place
@@ -176,8 +178,7 @@ async def test_names_and_data_are_curators(place: Place) -> None:
     assert data == "pod-ä".encode()
     assert stat.czxid == claimed.token
     assert stat.ephemeralOwner != 0
-    mark, _ = await place.zk("get", f"/{place.path}/.leaderd/e/mark")
-    assert mark == b"%020d" % claimed.token
+    assert await _marked(place) == b"%020d" % claimed.token
 
 
 async def test_tokens_rise_over_containers_that_vanish(place: Place) -> None:
@@ -271,12 +272,12 @@ async def _two(place: Place) -> tuple[Candidate, Elected, Candidate]:
     one, two = await place.candidate(), await place.candidate()
     first = await one.lead()
     await two.stand()
-    token = next(iter(two.entries())).token
+    token = two.entries()[0].token
+    assert token is not None
     await two.renew(*two.entries())
-    mark = f"/{place.path}/.leaderd/e/mark"
 
     async def raised() -> bool:
-        return int((await place.zk("get", mark))[0]) == token
+        return await _marked(place) == ready_text(token)
 
     await place.until_operator(raised, 3.0, "the next one is ready")
     await place.pause(0.1)
@@ -285,8 +286,9 @@ async def _two(place: Place) -> tuple[Candidate, Elected, Candidate]:
 
 
 @pytest.mark.parametrize("renewed", [True, False])
-async def test_the_next_in_line_sends_nothing_before_it_leads(place: Place, renewed: bool) -> None:
+async def test_the_next_in_line_sends_nothing_before_it_leads(place: Place, renewed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not even if its session is so young that it was never renewed."""
+    monkeypatch.setattr(mark, "_SETTLE_S", 60.0)  # nor is the confirmation, which comes later, counted here
     one, first, two = await _two(place)
     if not renewed:
         two.store._session.confirmed_s = 0.0
@@ -328,6 +330,32 @@ async def test_old_news_is_claimed(place: Place) -> None:
     assert two.store.traffic.requests - sent >= 1
 
 
+async def test_nobody_gets_ready_before_a_leader_that_was_ready_has_confirmed(place: Place) -> None:
+    """It is first, and has yet to claim: the mark has to stay at its token, for it may have to ask. Then it confirms."""
+    one, first, two = await _two(place)
+    three = await place.candidate()
+    last = (await three.stand()).token
+    assert last is not None
+    one.submit(Withdraw(1, "e", first.token))
+    elected = await two.expect(Elected)
+    await three.renew(*three.entries())  # and look who is there
+    contest = three.store._session._contests["e"]
+    await place.until(lambda: contest._ready.waits, 3.0, "it knows that it is next, and has to wait")
+    assert await _marked(place) == ready_text(elected.token)
+    two.submit(Claim(two.epoch, "e", elected.token, elected.mark))
+    await two.expect(Claimed)
+
+    async def ready() -> bool:
+        return await _marked(place) == ready_text(last)
+
+    await place.until_operator(ready, 3.0, "the third one is ready, without another renewal")
+
+
+async def _marked(place: Place) -> bytes:
+    data, _ = await place.zk("get", f"/{place.path}/.leaderd/e/mark")
+    return bytes(data)
+
+
 async def test_a_node_deleted_before_the_leaders_never_leads(place: Place) -> None:
     """Ready, deleted by an operator, and then the leader leaves: the news come in that order."""
     one, first, two = await _two(place)
@@ -354,7 +382,7 @@ async def test_nobody_but_the_next_in_line_is_woken(place: Place) -> None:
     await place.pause(0.3)
     asked = [one.store.traffic.requests - then for one, then in zip(several, before, strict=True)]
     assert asked[3:] == [0, 0, 0], asked
-    assert asked[1] == 1, "a look afterwards: the claim was proven before"
+    assert asked[1] == 2, "a look afterwards, and the confirmation: the claim was proven before"
 
 
 async def _requests_after(place: Place, several: list[Candidate], pause_s: float) -> list[int]:

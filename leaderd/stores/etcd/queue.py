@@ -99,6 +99,7 @@ class Queue:
             ready = self._ready
             # Safety: see test_a_turn_that_came_in_another_order_is_claimed
             if ready is not None and ready.holds(token):
+                ready.used = True
                 session.emit(Claimed(session.epoch, election, token, ready.sent_at_s))
                 return
             sent_at_s = session.now_s()
@@ -282,17 +283,18 @@ class Queue:
         if self.token != token:
             return
         self._predecessor.stop()
-        listed = self._ready is None or not self._ready.proven  # a claim that is sent shows the queue
+        led = self._ready is not None and self._ready.used  # a claim that is sent shows the queue, and sets the mark
         self._end_readiness()
-        if not listed:
-            await self._list()
+        if led:
+            await self._confirm(token)
 
-    async def _list(self) -> None:
+    async def _confirm(self, token: int) -> None:
+        """We lead, and no request has said so: from now on the next in line may get ready. Failing that, it claims."""
         try:
-            reply = await self._session.txn(Txn((), (tx.get_queue(self.place),)), repeatable=True)
+            reply = await self._session.txn(tx.confirm(self.place, token), repeatable=True)
         except WireError:
-            return  # the next renewal shows it
-        queue = reply.results[0]
+            return  # the next renewal shows the queue
+        queue = reply.results[-1]
         assert isinstance(queue, Found)
         self._session.roster.saw(self.place, queue)
 

@@ -16,6 +16,11 @@ an entry that is ready this is known when the leader's entry goes:
 How long the lease lives is not concluded from any of this: the deadline counts from the last renewal, as ever. If our lease has
 expired in the meantime, then that deadline has passed, too. News may be old, and an operator may have deleted our key after it: a
 renewal, or the transaction itself, found us waiting behind the leader not longer than half the ttl ago, or a claim is sent.
+
+If whoever is behind us had raised the mark by then, we would have to stand anew, and it would lead before us. So a mark that was
+raised to get ready says so (`transactions.ready_text`), and nobody gets ready under a leader until the mark is the leader's token
+and does not say so. A claim writes it plainly; who leads without one confirms it a moment later (`transactions.confirm`). If that
+fails, the next in line does not get ready, and sends a claim.
 """
 
 from __future__ import annotations
@@ -50,13 +55,15 @@ class Readiness:
         self._on_begun = on_begun
         self._on_mark = on_mark
         self._watching = self._raised = False
+        self.used = False
+        """Whether we lead by it."""
         self._watch: int | None = session.watcher.add_fresh(place.mark, self)
         self.proven = False
         """Whether the mark is our token, and the leader has gone, and ours had not when it did."""
         self.sent_at_s = 0.0
 
     async def raise_mark(self) -> None:
-        """Try to raise the mark. That fails until the leader has raised it to its own token, which the watch on the mark tells."""
+        """Try to raise the mark. That fails until it says that the leader leads, of which the watch on the mark tells."""
         if not self._watching or self._raised:
             return
         sent_at_s = self._session.now_s()
@@ -93,12 +100,13 @@ class Readiness:
         self._on_begun(self)
 
     def changed(self, event: WatchEvent) -> None:
-        """The mark was written: by us, if it is our token; by the leader's claim, if it is the leader's."""
+        """The mark was written: by us, if it is our token; by the leader, when it got ready or later, if it is the leader's."""
         mark = None if event.deleted else tx.parse_mark(event.kv.value)
         if mark == self._token or not self._watching:
             return
         if mark == self._leader.create_revision and not self._raised:
-            self._on_begun(self)
+            if event.kv.value == tx.mark_text(mark):
+                self._on_begun(self)
             return
         # Safety: see test_a_mark_that_is_written_ends_it
         self.end()

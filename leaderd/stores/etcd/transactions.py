@@ -20,7 +20,8 @@ _GROUP = 40
 # How many entries of a queue a renewal lists.
 _LISTED = 32
 _LEASE = re.compile(rb"[0-9a-f]{1,16}")
-_MARK = re.compile(rb"[0-9]{20}")
+_READY = b" ready"
+_MARK = re.compile(rb"([0-9]{20})(?: ready)?")
 _NAME_LIMIT = 255
 
 
@@ -72,9 +73,18 @@ def mark_text(mark: int) -> bytes:
     return b"%020d" % mark
 
 
+def ready_text(token: int) -> bytes:
+    """A mark that whoever is ready has raised to its own token: it does not say that the token was ever claimed.
+
+    As bytes it is above the plain mark of the same number, and below that of the next.
+    """
+    return mark_text(token) + _READY
+
+
 def parse_mark(text: bytes) -> int | None:
-    """A stored high-water mark; None if it is not one. Other widths are refused: they would not compare as numbers."""
-    return int(text) if _MARK.fullmatch(text) else None
+    """The number of a stored high-water mark, of either kind; None if it is not one. Other widths would not compare as numbers."""
+    found = _MARK.fullmatch(text)
+    return int(found[1]) if found else None
 
 
 def name_text(value: bytes) -> str:
@@ -167,8 +177,8 @@ def claim(place: Place, lease: int, token: int) -> Txn:
 def get_ready(place: Place, lease: int, token: int, leader: KeyValue) -> Txn:
     """Raise the mark to our token while `leader`, the only entry older than ours, leads: so that nothing is left to be asked later.
 
-    Only once the leader's own claim has set the mark to its token: until then the mark has to stay below it. One of another make
-    never does. What a claim proves is then known when the leader's entry goes: see `queue.Queue.claim`.
+    Only once the leader has claimed, or confirmed, so that the mark is its plain token: until then nobody may raise it above that.
+    One of another make never does. What a claim proves is then known when the leader's entry goes: see `queue.Queue.claim`.
     """
     own = place.key(lease)
     return Txn(
@@ -179,8 +189,14 @@ def get_ready(place: Place, lease: int, token: int, leader: KeyValue) -> Txn:
             # Safety: see test_nobody_gets_ready_before_the_leader_has_claimed
             Compare(place.mark, "value", "=", mark_text(leader.create_revision)),
         ),
-        (Put(place.mark, mark_text(token)),),
+        (Put(place.mark, ready_text(token)),),
     )
+
+
+def confirm(place: Place, token: int) -> Txn:
+    """Say that who was ready leads, unless the mark was raised since; and list the queue."""
+    ready = Compare(place.mark, "value", "=", ready_text(token))
+    return Txn((ready,), (Put(place.mark, mark_text(token)), get_queue(place)), (get_queue(place),))
 
 
 def withdraw(place: Place, lease: int, token: int) -> Txn:

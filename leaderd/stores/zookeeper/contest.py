@@ -46,7 +46,7 @@ class Contest:
         self._own_watched = False
         self._client = session.client
         self._mark = Mark(session.client, place.mark)
-        self._ready = Readiness(session.client, self._mark, session.now_s)
+        self._ready = Readiness(session.client, self._mark, session.now_s, lambda: session.spawn(self.look()))
         self._in_order = False
         """Whether we are first because the watch said so, with nothing said of our node before."""
         self._roster = Roster(session.client, place, self._show)
@@ -56,8 +56,7 @@ class Contest:
         self._watched: str | None = None
         self._watched_token = 0
         self._one_at_a_time = asyncio.Lock()
-        self._looking = False
-        self._look_again = False
+        self._looking = self._look_again = False
 
     # ---- commands
 
@@ -90,6 +89,7 @@ class Contest:
             # Safety: see test_first_by_a_look_it_is_not_ready
             if self._in_order and self._own_watched and self._ready.holds(token) and session.recent(self._ready.sent_at_s):
                 session.emit(Claimed(session.epoch, self.place.election, token, self._ready.sent_at_s))
+                session.spawn(self._mark.confirm(token))
                 return None
             if mark != self._ready.mark_below(token):
                 session.emit(Elected(session.epoch, self.place.election, token, self._ready.mark_below(token)))
@@ -246,7 +246,7 @@ class Contest:
     def _become_first(self) -> None:
         # Safety: see test_a_change_of_a_record_is_told_before_the_election_that_follows_it
         if not self._elected and self.token is not None and self._session.records.fresh(self.look):
-            self._elected = True
+            self._elected, self._ready.waits = True, False
             self._session.emit(Elected(self._session.epoch, self.place.election, self.token, self._ready.mark_below(self.token)))
 
     async def _watch(self, name: str) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from kazoo import exceptions as kz
@@ -15,17 +17,23 @@ if TYPE_CHECKING:
     from leaderd.stores.zookeeper.transport import Client
 
 _RAISE_ATTEMPTS = 3
+_SETTLE_S = 0.05
 
 
 class Mark:
-    """One record, made when it is missing. `fresh`: what we know is what the store holds, else a watch would have told."""
+    """One record, made when it is missing. `fresh`: what we know is what the store holds, else a watch would have told.
+
+    `claimed`: it was not raised to get ready. `on_change` is called when a watch tells of a change.
+    """
 
     def __init__(self, client: Client, path: str) -> None:
         self.path = path
         self.value = 0
+        self.claimed = False
         self.version = -1
         self.fresh = False
         self._client = client
+        self.on_change: Callable[[], None] = lambda: None
         self._watched = False
 
     async def read(self, *, watch: bool = False) -> None:
@@ -41,6 +49,7 @@ class Mark:
         if mark is None:
             raise RefusedError(Reason.FOREIGN_ENTRY, f"{self.path} holds {paths.name_text(data)[:40]!r}, not a high-water mark")
         self.value, self.version, self.fresh = mark, int(stat.version), self._watched
+        self.claimed = data == paths.mark_text(mark)
 
     async def raise_to(self, mark: int) -> None:
         """Have the store hold at least `mark`; never lowers it."""
@@ -55,9 +64,21 @@ class Mark:
 
             await self._client.multi(build)
 
+    async def confirm(self, token: int) -> None:
+        """Say that we lead, which no request has said, unless the mark was written since. If this fails the next in line claims.
+
+        Not in the way of a hand-over, but a moment later.
+        """
+        await asyncio.sleep(_SETTLE_S)
+        if self.value == token and not self.claimed:
+            try:
+                await self._client.set(self.path, paths.mark_text(token), self.version)
+            except kz.KazooException:
+                pass
+
     def raised(self, token: int) -> None:
         """Our own claim raised it."""
-        self.value, self.version = token, self.version + 1
+        self.value, self.claimed, self.version = token, True, self.version + 1
 
     def forget_watch(self) -> None:
         """The connection was lost, and the watch with it."""
@@ -78,3 +99,4 @@ class Mark:
     def _changed(self, event: Any) -> None:  # noqa: ANN401
         if event.type != EventType.NONE:
             self._watched = self.fresh = False
+            self.on_change()

@@ -75,7 +75,7 @@ class QueueCluster(Cluster):
                 return False
             if self.marks[election] not in {mark, token}:
                 return self.marks[election] + 2
-            self.marks[election] = token
+            self.set_mark(election, token)
             self.next_revision()
             return True
 
@@ -105,10 +105,15 @@ class QueueCluster(Cluster):
         """Raise the mark."""
 
         def change() -> None:
-            self.marks[election] = max(self.marks[election], mark)
+            if self.marks[election] < mark:
+                self.set_mark(election, mark)
             self.next_revision()
 
         self.commit(node, change, respond)
+
+    def set_mark(self, election: str, mark: int) -> None:
+        """Write the mark."""
+        self.marks[election] = mark
 
     def op_revoke(self, node: StoreNode, sid: int, respond: Respond) -> None:
         """End a session by its owner's wish."""

@@ -16,42 +16,71 @@ from tests.sim.stores.driver import LOST
 from tests.sim.stores.queue import QueueCluster, QueueDriver, Slot
 
 OWN, OLDER, MARK = "own", "older", "mark"
+SETTLE_S = 0.05
 
 
 class ReadyCluster(QueueCluster):
     """A queue whose store can tell of several entries in one order."""
 
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.mark_watchers: dict[str, dict[int, Callable[[], None]]] = {name: {} for name in self.entries}
+        self.unclaimed: dict[str, int] = {}
+        """The marks that were raised to get ready, and say so."""
+
     def op_get_ready(
-        self, node: StoreNode, sid: int, election: str, token: int, tell: Callable[[str], None], respond: Respond
+        self,
+        node: StoreNode,
+        sid: int,
+        election: str,
+        token: int,
+        tell: Callable[[str], None],
+        again: Callable[[], None],
+        respond: Respond,
     ) -> None:
-        """If only the leader is before us, and the mark is its token, raise it to ours, and tell in order of both entries."""
+        """If only the leader is before us, and the mark says that it leads, raise it to ours, and tell in order of both entries.
+
+        As long as the mark does not say so: `again` when it was written.
+        """
 
         def change() -> bool:
             first, own = (*self.entries[election][:2], None, None)[:2]
-            if first is None or own is None or (own.sid, own.token) != (sid, token) or self.marks[election] != first.token:
+            if first is None or own is None or (own.sid, own.token) != (sid, token):
                 return False
-            self.marks[election] = token
+            if self.marks[election] != first.token or self.is_unclaimed(election):
+                self.mark_watchers[election][sid] = again
+                return False
+            self.set_mark(election, token)
+            self.unclaimed[election] = token
             self.next_revision()
             own.watchers.append(partial(tell, OWN))
             first.watchers.append(partial(tell, OLDER))
-            self.mark_watchers[election] = [partial(tell, MARK)]
+            self.mark_watchers[election][sid] = partial(tell, MARK)
             return True
 
         self.commit(node, change, respond)
 
-    def op_raise(self, node: StoreNode, election: str, mark: int, respond: Respond) -> None:
-        """Whoever is ready hears of it."""
+    def op_confirm(self, node: StoreNode, election: str, token: int, respond: Respond) -> None:
+        """Who was ready leads: from now on the mark says so, unless it is another's."""
 
-        def told(result: Any) -> None:
-            for tell in self.mark_watchers.pop(election, []):
-                tell()
-            respond(result)
+        def change() -> None:
+            if self.marks[election] == token and self.is_unclaimed(election):
+                self.set_mark(election, token)
+                self.next_revision()
 
-        super().op_raise(node, election, mark, told)
+        self.commit(node, change, respond)
 
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self.mark_watchers: dict[str, list[Callable[[], None]]] = {}
+    def is_unclaimed(self, election: str) -> bool:
+        """Whether the mark was raised to get ready, and nothing was claimed or confirmed since."""
+        return self.unclaimed.get(election) == self.marks[election]
+
+    def set_mark(self, election: str, mark: int) -> None:
+        """Whoever watches hears of it."""
+        super().set_mark(election, mark)
+        self.unclaimed.pop(election, None)
+        told, self.mark_watchers[election] = self.mark_watchers[election], {}
+        for tell in told.values():
+            tell()
 
 
 class ReadyDriver(QueueDriver):
@@ -79,6 +108,7 @@ class ReadyDriver(QueueDriver):
         if ready is not None and ready.proven and ready.slot is slot and slot.epoch == command.epoch and self.recent(ready):
             claimed = Claimed(command.epoch, command.election, command.token, ready.sent_at_s)
             self.host.timer(self.process, 0.0, self.emit, claimed)
+            self.host.timer(self.process, SETTLE_S, self.tell, self.cluster.op_confirm, command.election, command.token)
         else:
             super().claim(command)
 
@@ -91,13 +121,17 @@ class ReadyDriver(QueueDriver):
         if self.current(slot) and isinstance(result, tuple) and result[0] == 1 and slot.election not in self._ready:
             ready = self._ready[slot.election] = Readiness(self, slot, result[3], self.now_s())
             assert slot.token is not None
-            raised = partial(self._raised, ready)
-            self.call(self.cluster.op_get_ready, slot.sid, slot.election, slot.token, ready.tell, done=raised)
+            raised, again = partial(self._raised, ready), self.watcher(partial(self._again, slot))
+            self.call(self.cluster.op_get_ready, slot.sid, slot.election, slot.token, ready.tell, again, done=raised)
+
+    def _again(self, slot: Slot) -> None:
+        if not slot.elected:
+            self.look(slot)
 
     def _raised(self, ready: Readiness, result: Any) -> None:
         ready.raised = result is True
         if result is LOST or result is False:
-            self._unready(ready)  # tried again at the next look
+            self._unready(ready)  # tried again at the next look; that is soon if the mark is written
         else:
             ready.go_on()
 
