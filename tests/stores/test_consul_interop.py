@@ -5,32 +5,18 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from leaderd.election.events import QueueSeen
-from testbed import ConsulCluster, fetch, require
-from tests.stores.test_consul import Place
+from testbed import fetch
+from tests.stores.consul_support import Place
 
 pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("consul-driver")]
 HOLD = 'echo "$(date +%s%N) in" >>"$0"; sleep 0.15; echo "$(date +%s%N) out" >>"$0"'
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[ConsulCluster]:
-    require("consul")
-    with ConsulCluster(1, session_ttl_min="1s") as running:
-        yield running
-
-
-@pytest.fixture
-async def place(cluster: ConsulCluster) -> AsyncIterator[Place]:
-    made = Place(cluster)
-    yield made
-    await made.aclose()
 
 
 @asynccontextmanager

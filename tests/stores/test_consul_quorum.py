@@ -12,7 +12,7 @@ from leaderd.election.events import Renewed, RenewFailed
 from leaderd.election.problems import Reason
 from testbed import ConsulCluster, require
 from tests.contract.harness import Candidate
-from tests.stores.test_consul import Place
+from tests.stores.consul_support import Place
 
 pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("consul-quorum")]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
@@ -15,7 +14,7 @@ from leaderd.stores.consul.agents import failed
 from leaderd.stores.consul.records import Records
 from testbed import ConsulCluster, require
 from tests.contract.candidate import Candidate
-from tests.stores.test_consul import POLICY, Place
+from tests.stores.consul_support import POLICY, Place
 
 pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("consul-driver")]
 
@@ -40,20 +39,6 @@ class Watcher:
 
     async def sees(self, election: str, kind: str, value: bytes | None, within_s: float = 1.0) -> None:
         await self.place.until(lambda: self.now.get((election, kind), (None, 0))[0] == value, within_s, f"{value!r}")
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[ConsulCluster]:
-    require("consul")
-    with ConsulCluster(1, session_ttl_min="1s") as running:
-        yield running
-
-
-@pytest.fixture
-async def place(cluster: ConsulCluster) -> AsyncIterator[Place]:
-    made = Place(cluster)
-    yield made
-    await made.aclose()
 
 
 @pytest.fixture
