@@ -1,4 +1,4 @@
-"""The servers that the tests of the Consul driver share."""
+"""What tests of one driver share: real Consul servers, and the small etcd in memory."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 
 from testbed import ConsulCluster, require
 from tests.stores.consul_support import Place
+from tests.stores.etcd_support import MiniEtcd
 
 
 @pytest.fixture(scope="session")
@@ -36,3 +37,8 @@ async def denied(strict: ConsulCluster) -> AsyncIterator[Place]:
     made = Place(strict)
     yield made
     await made.aclose()
+
+
+@pytest.fixture
+def etcd() -> MiniEtcd:
+    return MiniEtcd()

@@ -34,6 +34,7 @@ from leaderd.stores.etcd.wire import (
 
 E = TypeVar("E")
 CLOCK = BootClock(jump_limit_s=3600.0)
+MARK = "p/.leaderd/e/mark"
 
 
 class Driver:
@@ -362,3 +363,18 @@ class MiniDriver(Driver):
     def wire(self) -> MiniWire:
         """The connection made last."""
         return self.wires[-1]
+
+
+def refuse(code: str, message: str = "") -> Callable[[], None]:
+    def before() -> None:
+        raise WireError(code, message, "mini")
+
+    return before
+
+
+def lose_answer(answer: Any) -> Any:
+    raise WireError("DEADLINE_EXCEEDED", "", "mini")
+
+
+def own_key(etcd: MiniEtcd, name: str) -> str:
+    return next(kv.key.decode() for kv in etcd.keys.values() if kv.value == name.encode())

@@ -15,11 +15,6 @@ from tests.stores.etcd_support import MiniDriver, MiniEtcd
 MARK = b"p/.leaderd/e/mark"
 
 
-@pytest.fixture
-def etcd() -> MiniEtcd:
-    return MiniEtcd()
-
-
 def mark_of(etcd: MiniEtcd) -> int | None:
     return parse_mark(etcd.keys[MARK].value)
 

@@ -47,11 +47,6 @@ class Watcher:
 
 
 @pytest.fixture
-def etcd() -> MiniEtcd:
-    return MiniEtcd()
-
-
-@pytest.fixture
 async def pair(etcd: MiniEtcd) -> AsyncIterator[tuple[Watcher, Watcher]]:
     async with MiniDriver(etcd, "a") as a, MiniDriver(etcd, "b") as b:
         await a.open()

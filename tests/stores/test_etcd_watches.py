@@ -1,0 +1,98 @@
+"""The etcd recipe against a small etcd in memory: watches that break, stall, are refused, or miss what was compacted."""
+
+from __future__ import annotations
+
+from leaderd.election.events import (
+    Connected,
+    Disconnected,
+    Elected,
+    EntryGone,
+    RenewFailed,
+)
+from leaderd.election.problems import Reason
+from tests.stores.etcd_support import CLOCK, MiniDriver, MiniEtcd, MiniWire, own_key, refuse
+
+
+async def test_a_broken_stream_means_nothing_and_loses_nothing(etcd: MiniEtcd) -> None:
+    async with MiniDriver(etcd, "a") as a, MiniDriver(etcd, "b") as b:
+        await a.open()
+        token = await a.lead()
+        await b.open()
+        await b.stand()
+        await b.until(lambda: len(etcd.streams) == 2)
+        stream = etcd.streams[-1]
+        etcd.streams.remove(stream)
+        await a.withdraw(token)  # nobody tells b
+        stream.break_off()
+        await b.expect(Elected)
+        assert not any(isinstance(e, Disconnected) for e in b.events)
+
+
+async def test_a_compacted_past_is_read_again(etcd: MiniEtcd) -> None:
+    async with MiniDriver(etcd, "a") as a, MiniDriver(etcd, "b") as b:
+        await a.open()
+        token = await a.lead()
+        await b.open()
+        mine = await b.stand()
+        await b.until(lambda: len(etcd.streams) == 2)
+        stream = etcd.streams[-1]
+        etcd.streams.remove(stream)
+        await a.withdraw(token)
+        etcd.put("other", "x")
+        etcd.compacted = etcd.revision
+        stream.break_off()
+        await b.claim()
+        assert (await b.renew(mine)).owned == {"e"}
+        etcd.delete(own_key(etcd, "b"))
+        await b.expect(EntryGone)
+
+
+async def test_a_stuck_stream_is_made_good_by_the_renewals(etcd: MiniEtcd) -> None:
+    async with MiniDriver(etcd, "a") as a, MiniDriver(etcd, "b") as b:
+        await a.open()
+        token = await a.lead()
+        await b.open()
+        mine = await b.stand()
+        await b.until(lambda: len(etcd.streams) == 2)
+        etcd.streams.pop()
+        await a.withdraw(token)
+        await b.renew(mine)
+        await b.expect(Elected)
+
+
+async def test_a_store_away_is_told_once_and_its_return_too(etcd: MiniEtcd) -> None:
+    async with MiniDriver(etcd, "a") as a:
+        await a.open()
+        token = await a.lead()
+        await a.until(lambda: bool(etcd.streams))
+
+        def away(wire: MiniWire) -> None:
+            wire.before.update(
+                txn=refuse("UNAVAILABLE", "failed to connect"), keep_alive=refuse("UNAVAILABLE", "failed to connect")
+            )
+
+        a.prepare = away
+        away(a.wire)
+        for _ in range(3):
+            a.renew_soon(token)
+            assert (await a.expect(RenewFailed)).problem.reason is Reason.STORE_UNREACHABLE
+        a.prepare = lambda wire: None
+        await a.until(lambda: (a.renew_soon(token), any(isinstance(e, Connected) for e in a.events))[1])
+        assert sum(isinstance(e, Disconnected) for e in a.events) == 1
+
+
+async def test_a_refused_watch_is_asked_for_in_moderation(etcd: MiniEtcd) -> None:
+    async with MiniDriver(etcd, "a") as a:
+        await a.open()
+        etcd.refusal = "rpc error: code = PermissionDenied desc = etcdserver: permission denied"
+        token = await a.lead()
+        await a.until(lambda: a.wire.calls.count("watch") >= 3)
+        tries = a.wire.calls.count("watch")
+        begun_s = CLOCK.now_s()
+        await a.until(lambda: CLOCK.now_s() - begun_s > 0.5)
+        assert a.wire.calls.count("watch") - tries <= 5
+        assert (await a.renew(token)).owned == {"e"}
+        etcd.refusal = ""
+        await a.until(lambda: bool(etcd.streams) and etcd.streams[-1].watching)
+        etcd.delete(own_key(etcd, "a"))
+        await a.expect(EntryGone)
