@@ -1,4 +1,4 @@
-"""What holds for every test: where temporary folders are, and who runs beside whom.
+"""What holds for every test: where temporary folders are, which signals reach what it starts, and who runs beside whom.
 
 Temporary folders are made where no disk stalls (see testbed/scratch.py).
 
@@ -11,6 +11,8 @@ of the other ten; as one group, it went on alone for six minutes when all else w
 from __future__ import annotations
 
 import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,25 @@ from testbed.scratch import scratch_root
 os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(scratch_root()))
 
 _SIMULATION = Path(__file__).parent / "sim"
+
+
+_PYTHONS_OWN = {signal.SIGPIPE, signal.SIGXFSZ}
+"""Ignored by every Python, and given back to what it executes."""
+
+
+@pytest.fixture(autouse=True, scope="session")
+def nothing_ignored() -> Iterator[None]:
+    """What the tests start ignores no signal, however they were started themselves: under nohup it would ignore SIGHUP, as a job
+    in the background SIGINT; and neither a Python nor a shell takes up what it was told to ignore.
+
+    A handler of ours becomes the default in a program that we execute, and leaves us as unmoved as we were.
+    """
+    ignored = {number for number in signal.valid_signals() if signal.getsignal(number) is signal.SIG_IGN} - _PYTHONS_OWN
+    for number in ignored:
+        signal.signal(number, lambda *_: None)
+    yield
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups

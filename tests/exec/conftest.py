@@ -71,21 +71,6 @@ def parent(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
-@pytest.fixture(autouse=True)
-def nothing_ignored() -> Iterator[None]:
-    """What the tests start ignores no signal, however they were started themselves: under nohup it would ignore SIGHUP, as a job
-    in the background SIGINT, and a shell cannot trap what it was told to ignore.
-
-    A handler of ours becomes the default in a program that we execute, and leaves us as unmoved as we were.
-    """
-    ignored = [number for number in signal.valid_signals() if signal.getsignal(number) is signal.SIG_IGN]
-    for number in ignored:
-        signal.signal(number, lambda *_: None)
-    yield
-    for number in ignored:
-        signal.signal(number, signal.SIG_IGN)
-
-
 @pytest.fixture
 def make_bed(tmp_path: Path) -> Iterator[Callable[..., Bed]]:
     beds: list[Bed] = []
