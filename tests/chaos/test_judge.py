@@ -267,6 +267,17 @@ def test_moves_are_counted_once_everybody_is_up(tmp_path):
     assert judged(tmp_path, late, Expect(moves=1))[0]["no-needless-move"].verdict == judge.FAIL, "it led when the run began"
 
 
+def test_a_run_that_breaks_off_is_not_blamed_for_what_was_still_to_come(tmp_path):
+    """As where a fault does not bite: nobody has moved, and nobody had to."""
+    off = [*GOOD[:4], {"kind": "broken-off", "at_ns": 8 * S}]
+    checks, verdict = judged(tmp_path, off, Expect(moves=1, writes=2))
+    assert {name: checks[name].verdict for name in ("no-needless-move", "apps-write")} == dict.fromkeys(
+        ("no-needless-move", "apps-write"), judge.UNKNOWN
+    )
+    assert verdict == judge.UNKNOWN
+    assert judged(tmp_path, [*GOOD[:-1], off[-1]], Expect(moves=0))[1] == judge.FAIL, "what it did is its own"
+
+
 def test_sessions_are_judged_where_they_were_counted(tmp_path):
     assert "no-orphans" not in judged(tmp_path, GOOD)[0], "a history of before they were"
     checks, verdict = judged(tmp_path, [*GOOD[:-1], sessions(2, 3), GOOD[-1]], Expect(writes=2))
