@@ -8,32 +8,16 @@ is attached to) and `other-nodes` (all but that), `connected-node` (the one the 
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from chaos.history import Recorder
 from chaos.operator import Operator
 from chaos.pods import Pod
-from chaos.substrates import Links
+from chaos.substrates import CannotInject, Links
 from chaos.substrates.names import NameServer
 from testbed.cluster import Cluster
 from testbed.process import wait_until
-
-_ESTABLISHED = "01"
-
-
-def connected_to(pid: int | None) -> list[str]:
-    """The addresses (IPv4) at the other ends of the connections in a process's network namespace, once for each."""
-    found = []
-    for table in ("tcp", "tcp6") if pid is not None else ():
-        for line in Path(f"/proc/{pid}/net/{table}").read_text(encoding="ascii").splitlines()[1:]:
-            _, _, remote, state = line.split()[:4]
-            if state == _ESTABLISHED:
-                # The last word is all of an IPv4 address, and the part of an IPv6 one that maps it (::ffff:192.0.2.1).
-                found.append(socket.inet_ntoa(bytes.fromhex(remote.partition(":")[0])[-4:][::-1]))
-    return found
 
 
 class NoSuchRole(ValueError):
@@ -49,11 +33,18 @@ class Bed:
     links: Links
     recorder: Recorder
     ttl_s: float
-    operator: Operator
+    hands: Operator | None
     pods: list[Pod] = field(default_factory=list)
     attached: dict[str, str] = field(default_factory=dict)
     names: NameServer | None = None
     """Whom the pods ask for the store nodes, where they know names and no addresses."""
+
+    @property
+    def operator(self) -> Operator:
+        """Who can lay hands on the store's entries. Raises `CannotInject` where nobody of ours can."""
+        if self.hands is None:
+            raise CannotInject("nobody can lay hands on the entries of a store in containers: use --substrate netns")
+        return self.hands
 
     @property
     def reach(self) -> dict[str, list[str]]:
@@ -62,13 +53,7 @@ class Bed:
 
     def listens(self, host: str) -> bool:
         """Whether a store host runs, and takes a connection of ours, which crosses no link that is broken between others."""
-        node = self.node(host)
-        address, _, port = self.cluster.endpoints[node].rpartition(":")
-        try:
-            socket.create_connection((address, int(port)), 1.0).close()
-        except OSError:
-            return False
-        return self.cluster.pids[node] is not None
+        return self.cluster.listens(self.node(host))
 
     @property
     def store_hosts(self) -> list[str]:
@@ -149,7 +134,7 @@ class Bed:
         """By the kernel's table of connections in the leading daemon's network namespace."""
         leader = self._leading()
         addresses = {self.links.address(host): host for host in self.store_hosts}
-        found = [addresses[each] for each in connected_to(leader.daemon.pid) if each in addresses]
+        found = [addresses[each] for each in leader.daemon.connected() if each in addresses]
         if not found or len(addresses) < len(self.store_hosts):
             raise NoSuchRole(f"{leader.name} has no connection to a store node of which we could tell")
         return max(found, key=found.count)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
-import socket
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +25,6 @@ NEEDS: dict[str, tuple[type[Fault], Callable[[], str | None]]] = {
     "cgroup": (OutOfMemory, OutOfMemory().available),
 }
 """What some faults need besides the substrate: which fault, and why this machine does not have it, or None if it does."""
-_ENGINE = "unix:///var/run/docker.sock"
 _START_S = {"etcd": 5.0, "zookeeper": 7.0, "consul": 10.0}
 """How long the store and three pods take to come up, about."""
 _A_POD_S = 0.5
@@ -60,7 +57,7 @@ def takes_s(found: Scenario, store: str) -> float:
 
 def listing(options: argparse.Namespace) -> int:
     """`list`."""
-    print(f"{'scenario':<26} {'takes':>8}  {'runs on':<16} {'needs':<7} what is done")
+    print(f"{'scenario':<26} {'takes':>8}  {'runs on':<23} {'needs':<7} what is done")
     for name in scenario.names():
         found = scenario.load(name)
         times = [takes_s(found, store) for store in found.stores]
@@ -68,7 +65,7 @@ def listing(options: argparse.Namespace) -> int:
         only = "" if len(found.stores) == len(KINDS) else f" ({', '.join(found.stores)})"
         smoke = " [smoke]" if found.smoke else ""
         where = " ".join(substrates(found))
-        print(f"{name:<26} {took:>8}  {where:<16} {' '.join(needs(found)) or '-':<7} {found.title}{only}{smoke}")
+        print(f"{name:<26} {took:>8}  {where:<23} {' '.join(needs(found)) or '-':<7} {found.title}{only}{smoke}")
         if options.why:
             print(textwrap.indent(textwrap.fill(found.why.strip(), 120), " " * 10))
     return 0
@@ -87,26 +84,9 @@ def doctor(options: argparse.Namespace) -> int:
     for word, (_, available) in NEEDS.items():
         reason = available()
         print(f"{word:<12} {'can be used' if reason is None else reason}; for {', '.join(_with(word))}")
-    reason = no_engine()
-    print(f"{'docker':<12} {'an engine answers' if reason is None else reason}; for the profile chaos of deploy/compose")
     left = leftovers.find(Path(options.out))
     print(f"left over    {f'{len(left)} folders of runs that were killed: `clean` removes them' if left else 'nothing'}")
     return 0 if able else EXIT[BROKEN]
-
-
-def no_engine() -> str | None:
-    """Why no Docker engine can be asked here, or None: by its socket, so that nothing of it need be installed."""
-    host = os.environ.get("DOCKER_HOST", _ENGINE)
-    if not host.startswith("unix://"):
-        return f"DOCKER_HOST is {host}, which is not looked at: only sockets are"
-    try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.settimeout(2.0)
-            connection.connect(host.removeprefix("unix://"))
-            connection.sendall(b"GET /_ping HTTP/1.0\r\n\r\n")
-            return None if connection.recv(64).startswith(b"HTTP/1.") else f"what listens at {host} is no engine"
-    except OSError as error:
-        return f"no engine answers at {host} ({error.strerror or error})"
 
 
 def _with(word: str) -> list[str]:

@@ -14,15 +14,17 @@ from chaos.bed import Bed
 from chaos.faults import Injection
 from chaos.history import Recorder
 from chaos.leftovers import SOCKETS_PREFIX
-from chaos.operator import operator_for
+from chaos.operator import Operator, operator_for
 from chaos.pods import JOURNAL, PREFIX, Plan, Pod
 from chaos.scenario import AwaitLeader, AwaitNobody, Heal, Hold, Inject, Scenario, Step, seconds, shifted
 from chaos.subjects import PEERS
 from chaos.substrates import Links
+from chaos.substrates.docker import DockerLinks
 from chaos.substrates.names import DOMAIN
 from chaos.substrates.proxy import ProxyLinks
 from chaos.workload.resource import Resource
 from leaderd.config.durations import parse_duration
+from testbed.cluster import Cluster
 from testbed.process import WaitTimeout, wait_until
 
 ELECTION = "jobs"
@@ -48,16 +50,22 @@ class Engine:
         self._bound_s = stores.bound_s(store, self._ttl_s, disturbs_store(scenario))
         if peer:
             self._bound_s = 2 * PEERS[peer].failover_s
-        topology = scenario.topology
-        disks = links.small_disks(topology.store_nodes) if topology.disk == "small" else None
-        cluster = stores.make(store, topology.store_nodes, links, disks)
-        self._bed = Bed(store, cluster, links, self._recorder, self._ttl_s, operator_for(cluster, PREFIX, ELECTION))
+        cluster, hands = self._cluster(store, links)
+        self._bed = Bed(store, cluster, links, self._recorder, self._ttl_s, hands)
         self._in_force: dict[str, Injection] = {}
         self._unseen: dict[str, Injection] = {}
         """Healed, and not yet seen to be over."""
         self._led_before: str | None = None
         self._healed_ns: int | None = None
         self._done = False
+
+    def _cluster(self, store: str, links: Links) -> tuple[Cluster, Operator | None]:
+        if isinstance(links, DockerLinks):
+            return links.cluster(self._sockets, self._folder), None
+        topology = self._scenario.topology
+        disks = links.small_disks(topology.store_nodes) if topology.disk == "small" else None
+        cluster = stores.make(store, topology.store_nodes, links, disks)
+        return cluster, operator_for(cluster, PREFIX, ELECTION)
 
     def run(self) -> None:
         """From nothing to nothing. Raises `NotBiting` and what the parts raise; a wait in vain is only written down."""
@@ -91,7 +99,7 @@ class Engine:
             try:
                 self._heal(name)
             except (OSError, RuntimeError, ValueError, WaitTimeout) as error:
-                self._say(f"not healed: {error}; it ends with the namespaces")
+                self._say(f"not healed: {error}; it ends with the run")
         for pod in self._bed.pods:
             pod.probe.stop()  # all of them first: the hand-overs of the end are not part of the run
         self._recorder.note("step", text="nobody is asked any more")
@@ -129,9 +137,10 @@ class Engine:
                 endpoints = [f"{bed.store_hosts[node]}.{DOMAIN}:{bed.port(bed.store_hosts[node])}" for node in nodes]
             if topology.attach == "one":
                 bed.attached[name] = bed.store_hosts[nodes[0]]
-            inside = bed.links.inside(name)
             via_proxy = topology.via == "proxy" or bed.links.name == "proxy"
-            pod = Pod(name, name, self._folder / name, self._sockets, inside, endpoints, bed.store, plan, self._recorder, via_proxy)
+            pod = Pod(
+                name, name, self._folder / name, self._sockets, bed.links, endpoints, bed.store, plan, self._recorder, via_proxy
+            )
             bed.pods.append(pod)
             if isinstance(bed.links, ProxyLinks) and pod.proxy is not None:
                 bed.links.through(name, pod.proxy)
@@ -244,7 +253,7 @@ class Engine:
         found = [0]
 
         def left() -> bool:
-            found[0] = self._bed.operator.sessions()
+            found[0] = self._sessions()
             return found[0] <= running
 
         try:
@@ -252,6 +261,10 @@ class Engine:
         except WaitTimeout:
             pass  # the checker tells
         self._recorder.note("sessions", found=found[0], running=running)
+
+    def _sessions(self) -> int:
+        links = self._bed.links
+        return links.sessions(f"/{PREFIX}/{ELECTION}") if isinstance(links, DockerLinks) else self._bed.operator.sessions()
 
     def _missed(self, what: str) -> None:
         self._recorder.note("missed", text=what)

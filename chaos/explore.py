@@ -33,8 +33,8 @@ def compose(seed: int, substrate: str = "netns") -> Scenario:
     chance = random.Random(seed)
     special = chance.choice(["", *sorted({mix.wants for mix in MIXES if mix.wants and _can(substrate, mix, _wanted(mix.wants))})])
     wanted = _wanted(special)
-    # A proxy has the addresses of the store nodes, not their names.
-    topology = wanted if "names" in wanted else {"via": "proxy", **wanted}
+    # A proxy has the addresses of the store nodes, not their names; and stands before no container.
+    topology = wanted if "names" in wanted or substrate == "docker" else {"via": "proxy", **wanted}
     able = [mix for mix in MIXES if mix.wants in ("", special) and _can(substrate, mix, topology)]
     pool = {sort: _draw(chance, [mix for mix in able if mix.sort == sort]) for sort in ("followers", "leader", "store")}
     method: list[dict[str, Any]] = [{"step": "hold", "time": "1s"}]

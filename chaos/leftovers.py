@@ -1,6 +1,7 @@
 """What a run that was killed leaves behind: a folder with sockets, and a run folder without a verdict.
 
-Faults leave nothing, for they live in namespaces that the kernel removes; but for an empty control group.
+Faults leave nothing, for they live in namespaces that the kernel removes; but for an empty control group. Containers stay: they are
+the engine's.
 A run holds a lock on what it uses, so what is locked stays.
 """
 
@@ -12,6 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import IO
 
+from chaos.containers import project
 from chaos.faults import memory
 
 SOCKETS_PREFIX = "leaderd-chaos-"
@@ -35,12 +37,14 @@ def find(out: Path) -> list[Path]:
 
 
 def remove(out: Path) -> list[Path]:
-    """Remove it; returns what that was."""
+    """Remove it; returns what that was. Raises `CannotInject` where an engine has containers of it, and does not answer."""
     gone = find(out)
     for path in gone:
         if path.is_relative_to("/sys"):
             path.rmdir()  # a control group: its files are the kernel's
         else:
+            if (path / project.MARK).exists():
+                project.remove_left(path.name)
             shutil.rmtree(path)
     return gone
 

@@ -14,13 +14,14 @@ from signal import Signals
 
 from chaos.history import Recorder
 from chaos.probe import EVERY_S, Probe
+from chaos.program import Program
 from chaos.proxy.control import ProxyProcess
 from chaos.subjects import PEERS
+from chaos.substrates import Links
 from chaos.topology import Topology
-from chaos.workload import life
 from chaos.workload.clocks import SkewFile
 from chaos.workload.journaled import CLOCK_ENV
-from testbed.process import Process, StartError, wait_until
+from testbed.process import StartError, wait_until
 
 APP = Path(__file__).with_name("workload") / "app.py"
 JOURNAL = "promises.ndjson"
@@ -62,7 +63,7 @@ class Pod:
     folder: Path
     sockets: Path
     """Where all pods and resources listen. A short path: a socket's address has 107 bytes, and a run folder may lie deep."""
-    inside: Sequence[str]
+    links: Links
     endpoints: Sequence[str]
     store: str
     plan: Plan
@@ -72,8 +73,8 @@ class Pod:
     proxy: ProxyProcess | None = None
     skew: SkewFile | None = None
     """Its daemon's clocks, where they can be changed."""
-    daemon: Process = field(init=False)
-    app: Process = field(init=False)
+    daemon: Program = field(init=False)
+    app: Program = field(init=False)
     probe: Probe = field(init=False)
     _life: str | None = field(init=False, default=None)
     """Of the daemon that was started last, until its end is written down."""
@@ -87,7 +88,9 @@ class Pod:
         plan = self.plan
         if self.via_proxy:
             upstreams = {f"s{number}": address for number, address in enumerate(self.endpoints, 1)}
-            self.proxy = ProxyProcess(self.inside, self.sockets / self.name / "proxy", upstreams, self.folder / "proxy.log")
+            self.proxy = ProxyProcess(
+                self.links.inside(self.host), self.sockets / self.name / "proxy", upstreams, self.folder / "proxy.log"
+            )
             self.endpoints = list(self.proxy.start().values())
         environment = {"LEADERD_RUNTIME_DIR": str(self.socket.parent)}
         true_ns = None
@@ -99,9 +102,10 @@ class Pod:
         self.probe = Probe(self.name, self.socket, plan.election, plan.promise, self.recorder, plan.poll_every_s, true_ns=true_ns)
         elsewhen = _OTHER_CLOCK if plan.topology.app_clock == "other" else ()
         arguments = [self.name, str(self.socket), plan.election, str(self.sockets), str(plan.slot_s), plan.promise]
-        self.app = Process([*self.inside, *elsewhen, sys.executable, str(APP), *arguments], self.folder / "app.log")
+        beside = [*elsewhen, sys.executable, str(APP), *arguments]
+        self.app = self.links.program(self.host, "app", beside, self.folder / "app.log", {})
         command = self._leaderd() if not plan.peer else PEERS[plan.peer].command(self.endpoints, plan.election, str(self.socket))
-        self.daemon = Process([*self.inside, *command], self.folder / "daemon.log", env=environment)
+        self.daemon = self.links.program(self.host, "daemon", command, self.folder / "daemon.log", environment)
 
     def _leaderd(self) -> list[str]:
         plan, url = self.plan, f"{self.store}://{','.join(self.endpoints)}/{PREFIX}"
@@ -141,7 +145,7 @@ class Pod:
         self.note_exit()
         self.daemon.start()
         self._asked = []
-        self._life = life.of(self.daemon.popen.pid) if self.daemon.popen is not None else None
+        self._life = self.daemon.life
         self.recorder.note("process", pod=self.name, what="started", life=self._life)
 
     def start_daemon(self) -> None:
@@ -155,10 +159,9 @@ class Pod:
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the daemon; to a peer with all it runs, as systemd stops a unit."""
-        pid = self.daemon.pid
-        if pid is not None:
+        if self.daemon.running:
             self.expect(number)
-            (os.killpg if self.plan.peer else os.kill)(pid, number)
+            self.daemon.send(number, group=bool(self.plan.peer))
             self.recorder.note("process", pod=self.name, what=number.name)
 
     def kill(self) -> None:
@@ -175,11 +178,10 @@ class Pod:
 
     def note_exit(self) -> None:
         """Write down how the daemon ended, if it has, and that was not written down before."""
-        popen = self.daemon.popen
-        if popen is None or self._life is None or self.daemon.running:
+        code = None if self._life is None else self.daemon.exit_code
+        if code is None:
             return
-        self.daemon.kill()  # reaps what has ended
-        self.recorder.note("exit", pod=self.name, life=self._life, code=popen.returncode, asked=self._asked)
+        self.recorder.note("exit", pod=self.name, life=self._life, code=code, asked=self._asked)
         self._life = None
 
     def stop(self) -> None:

@@ -19,6 +19,7 @@ from chaos.report import summary
 from chaos.runs import Children, Job, RunList
 from chaos.subjects import PEERS
 from chaos.substrates import CannotInject, Links
+from chaos.substrates.docker import DockerLinks
 from chaos.substrates.menu import MENU
 from chaos.substrates.netns import NetnsLinks
 from chaos.substrates.proxy import ProxyLinks
@@ -72,6 +73,8 @@ def _names(options: argparse.Namespace) -> list[str]:
     """The scenarios that are asked for; of several, those that the substrate can carry out."""
     if options.substrate == "sim" and options.subject != "leaderd":
         raise scenario.ScenarioError(f"{options.subject} cannot be simulated: there is a model of leaderd only")
+    if options.substrate == "docker" and options.subject != "leaderd":
+        raise scenario.ScenarioError(f"{options.subject} is in no compose file: only leaderd is")
     if not (options.all or options.smoke):
         if options.scenario is None:
             raise scenario.ScenarioError("name a scenario, or give --all or --smoke")
@@ -177,7 +180,7 @@ def inside(options: argparse.Namespace) -> int:
                 sim.carry_out(found, job.store, job.seed, folder, facts, say)
                 return 0
             hosts = engine.hosts(found)
-            links: Links = ProxyLinks(hosts, job.store) if job.substrate == "proxy" else NetnsLinks(hosts)
+            links = _links(job, hosts)
             recorder = Recorder(folder)
             recorder.note("run", **facts, wall_ns=time.time_ns())  # type: ignore[arg-type]
             recorder.close()
@@ -189,3 +192,13 @@ def inside(options: argparse.Namespace) -> int:
             say("interrupted; everything is healed and stopped")
             return runs.INTERRUPTED
     return 0
+
+
+def _links(job: Job, hosts: Sequence[str]) -> Links:
+    match job.substrate:
+        case "proxy":
+            return ProxyLinks(hosts, job.store)
+        case "docker":
+            return DockerLinks(job.store)
+        case _:
+            return NetnsLinks(hosts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -225,6 +226,19 @@ class Cluster(ABC):
     def pids(self) -> list[int | None]:
         """The process id of each node, None for one that does not run."""
         return [process.pid for process in self._processes]
+
+    def process(self, index: int) -> Process:
+        """The process of a node."""
+        return self._processes[index]
+
+    def listens(self, index: int) -> bool:
+        """Whether a node runs, and takes a connection of ours."""
+        address, _, port = self.endpoints[index].rpartition(":")
+        try:
+            socket.create_connection((address, int(port)), 1.0).close()
+        except OSError:
+            return False
+        return self.pids[index] is not None
 
     def kill(self, index: int) -> None:
         """End a node at once (SIGKILL), as a power cut would; its data stays."""

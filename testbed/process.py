@@ -73,6 +73,14 @@ class Process:
         """Whether it was started and has not ended (a frozen process is running)."""
         return self.popen is not None and self.popen.returncode is None and not _has_ended(self.popen.pid)
 
+    @property
+    def stands_still(self) -> bool:
+        """Whether the kernel shows it as stopped, whoever did that."""
+        try:
+            return Path(f"/proc/{self.pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0] == "T"
+        except OSError:
+            return False  # it has ended
+
     def start(self) -> None:
         """Start it. Raises `StartError` if it runs already."""
         if self.running:

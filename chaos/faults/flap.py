@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 
 import msgspec
 
 from chaos.bed import Bed
 from chaos.faults.base import Injection, NotBiting
-from chaos.faults.freeze import running
+from chaos.faults.freeze import going_on, thaw
 from testbed.process import Process, WaitTimeout, wait_until
 
 _PATIENCE_S = 5.0
@@ -33,7 +34,7 @@ class Flap(msgspec.Struct, frozen=True, tag="flap", tag_field="fault", forbid_un
                 stopped = _each_still(processes)
                 stops[0] += bool(stopped)
                 over.wait(self.stop_ms / 1000)
-                _thaw(stopped)
+                thaw(stopped)
                 over.wait(self.run_ms / 1000)
 
         thread = threading.Thread(target=run, name="flap", daemon=True)
@@ -49,13 +50,13 @@ class Flap(msgspec.Struct, frozen=True, tag="flap", tag_field="fault", forbid_un
         def heal() -> None:
             over.set()
             thread.join(10.0)
-            _thaw(processes)
+            thaw(processes)
 
         text = f"daemon {' '.join(hosts)} stopped for {self.stop_ms} ms, let go for {self.run_ms} ms, again and again"
-        return Injection(text, tuple(hosts), bites, heal, lambda: running([each.pid for each in processes]))
+        return Injection(text, tuple(hosts), bites, heal, lambda: going_on(processes))
 
 
-def _each_still(processes: list[Process]) -> list[Process]:
+def _each_still(processes: Sequence[Process]) -> list[Process]:
     """Those that were stopped; whoever has ended meanwhile is nobody's to stop."""
     done = []
     for process in processes:
@@ -63,9 +64,3 @@ def _each_still(processes: list[Process]) -> list[Process]:
             process.freeze()
             done.append(process)
     return done
-
-
-def _thaw(processes: list[Process]) -> None:
-    for process in processes:
-        if process.running:
-            process.thaw()

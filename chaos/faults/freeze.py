@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -31,12 +29,10 @@ class Freeze(msgspec.Struct, frozen=True, tag="freeze", tag_field="fault", forbi
         hosts = bed.who(self.at)
         text = f"{self.what} {' '.join(hosts)} frozen"
         if self.what == "node":
-            nodes = [bed.node(host) for host in hosts]
+            nodes = [bed.cluster.process(bed.node(host)) for host in hosts]
             for node in nodes:
-                bed.cluster.freeze(node)
-            pids = [pid for node in nodes if (pid := bed.cluster.pids[node]) is not None]
-            severs = by_loss(bed.store_hosts, hosts, bed.reach)
-            return Injection(text, tuple(hosts), *_probes(pids, lambda: _thaw_nodes(bed, nodes)), severs)
+                node.freeze()
+            return Injection(text, tuple(hosts), *_probes(nodes), by_loss(bed.store_hosts, hosts, bed.reach))
         processes: list[Process] = []
         for host in hosts:
             pod = bed.pod(host)
@@ -45,8 +41,7 @@ class Freeze(msgspec.Struct, frozen=True, tag="freeze", tag_field="fault", forbi
                 _freeze_itself(bed, pod)  # where it hurts: another instant would show nothing
         for process in processes:
             process.freeze()
-        pids = [process.pid for process in processes if process.pid is not None]
-        return Injection(text, tuple(hosts), *_probes(pids, lambda: _thaw(processes)), tuple(hosts))
+        return Injection(text, tuple(hosts), *_probes(processes), tuple(hosts))
 
 
 class FreezeApp(msgspec.Struct, frozen=True, tag="freeze-app", tag_field="fault", forbid_unknown_fields=True):
@@ -57,60 +52,39 @@ class FreezeApp(msgspec.Struct, frozen=True, tag="freeze-app", tag_field="fault"
     def inject(self, bed: Bed) -> Injection:
         """Ask the app to freeze itself at the worst moment."""
         (host,) = bed.who(self.at)
-        app = bed.pod(host).app
-        pid = _freeze_itself(bed, bed.pod(host))
-
-        def heal() -> None:
-            if app.running:
-                app.thaw()
-
-        return Injection(f"app {host} frozen between its yes and its write", (host,), *_probes([pid], heal))
+        _freeze_itself(bed, bed.pod(host))
+        return Injection(f"app {host} frozen between its yes and its write", (host,), *_probes([bed.pod(host).app]))
 
 
-def _freeze_itself(bed: Bed, pod: Pod) -> int:
-    """Ask an app whose daemon leads to stop itself between its next yes and its write; returns its process id."""
-    pid = pod.app.pid
-    if pid is None:
+def _freeze_itself(bed: Bed, pod: Pod) -> None:
+    """Ask an app whose daemon leads to stop itself between its next yes and its write."""
+    if not pod.app.running:
         raise NotBiting(f"the app beside {pod.host} does not run")
-    os.kill(pid, signal.SIGUSR1)
-    wait_until(lambda: _state(pid) == "T", 3.0 * bed.pods[0].plan.slot_s + 5.0, f"the app beside {pod.host} freezes itself")
-    return pid
+    pod.app.send(signal.SIGUSR1)
+    wait_until(lambda: pod.app.stands_still, 3.0 * bed.pods[0].plan.slot_s + 5.0, f"the app beside {pod.host} freezes itself")
 
 
-def _probes(pids: list[int], heal: Callable[[], None]) -> tuple[Callable[[], str], Callable[[], None], Callable[[], str]]:
-    return lambda: _stopped(pids), heal, lambda: running(pids)
+def _probes(processes: Sequence[Process]) -> tuple[Callable[[], str], Callable[[], None], Callable[[], str]]:
+    return lambda: _stopped(processes), lambda: thaw(processes), lambda: going_on(processes)
 
 
-def running(pids: Sequence[int | None]) -> str:
+def going_on(processes: Sequence[Process]) -> str:
     """What a probe sees of processes that have been let go. Raises `NotHealed`."""
-    known = [pid for pid in pids if pid is not None]
-    still = [pid for pid in known if _state(pid) == "T"]
+    still = [process.pid for process in processes if process.stands_still]
     if still:
         raise NotHealed(f"processes {still} still stand still")
-    return f"{len(known)} processes go on"
+    return f"{sum(process.running for process in processes)} processes go on"
 
 
-def _stopped(pids: list[int]) -> str:
-    running = [pid for pid in pids if _state(pid) != "T"]
-    if running or not pids:
+def _stopped(processes: Sequence[Process]) -> str:
+    running = [process.pid for process in processes if not process.stands_still]
+    if running or not processes:
         raise NotBiting(f"processes {running} go on")
-    return f"{len(pids)} processes stand still"
+    return f"{len(processes)} processes stand still"
 
 
-def _state(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
-    except OSError:
-        return "gone"
-
-
-def _thaw(processes: list[Process]) -> None:
+def thaw(processes: Sequence[Process]) -> None:
+    """Let go those that run."""
     for process in processes:
         if process.running:
             process.thaw()
-
-
-def _thaw_nodes(bed: Bed, nodes: list[int]) -> None:
-    for node in nodes:
-        if bed.cluster.pids[node] is not None:
-            bed.cluster.thaw(node)

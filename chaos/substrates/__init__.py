@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from chaos.packets.kinds import Mishap
+from chaos.program import Part, Program
 
 if TYPE_CHECKING:
     from chaos.substrates.names import NameServer
@@ -66,3 +67,6 @@ class Links(Protocol):
 
     def inside(self, host: str) -> Sequence[str]:
         """The command prefix that runs a program on that host."""
+
+    def program(self, host: str, part: Part, argv: Sequence[str], log: Path, env: Mapping[str, str]) -> Program:
+        """A program of the pod on that host, which is not started yet."""

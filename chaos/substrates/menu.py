@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from chaos.scenario import Inject, Scenario, Workload
-from chaos.substrates import netns, proxy
+from chaos.substrates import docker, netns, proxy
 from testbed import checkout
 
 
@@ -45,6 +45,7 @@ def _sim_lacks(found: Scenario) -> str | None:
 
 MENU = {
     "netns": Substrate("each host a network namespace; no root, no containers", netns.missing, _netns_lacks, netns.enter),
+    "docker": Substrate("the compose file of the store in a Docker engine, as a project of its own", docker.missing, docker.lacks),
     "proxy": Substrate("everything on loopback, a proxy before each pod; no privileges", proxy.missing, proxy.lacks),
     "sim": Substrate("the simulated world in virtual time, replayed by its seed", _sim_missing, _sim_lacks),
 }

@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from chaos.packets.kinds import Mishap
+from chaos.program import Part, Program
 from chaos.substrates import CannotInject
 from chaos.substrates.names import NameServer, ask_only
 from testbed import fetch
@@ -266,6 +267,10 @@ class NetnsLinks:
     def inside(self, host: str) -> Sequence[str]:
         """Run in the host's network namespace."""
         return ("ip", "netns", "exec", host)
+
+    def program(self, host: str, part: Part, argv: Sequence[str], log: Path, env: Mapping[str, str]) -> Program:
+        """A process of its own."""
+        return Program([*self.inside(host), *argv], log, env=env)
 
     def _load(self, host: str, text: str) -> None:
         done = subprocess.run(

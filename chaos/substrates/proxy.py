@@ -27,6 +27,7 @@ from chaos.faults.orders import Cordon, Pause, Resign, Transfer
 from chaos.faults.restarts import Restarts
 from chaos.faults.toxic import Toxify
 from chaos.packets.kinds import Mishap
+from chaos.program import Part, Program
 from chaos.proxy.control import ProxyProcess
 from chaos.proxy.toxics import Direction, Toxic
 from chaos.scenario import Inject, Scenario
@@ -182,3 +183,7 @@ class ProxyLinks:
     def inside(self, host: str) -> Sequence[str]:
         """Programs run as they are."""
         return ()
+
+    def program(self, host: str, part: Part, argv: Sequence[str], log: Path, env: Mapping[str, str]) -> Program:
+        """A process of its own."""
+        return Program([*self.inside(host), *argv], log, env=env)

@@ -13,7 +13,12 @@ _START_TIME = 19
 
 def of(pid: int | str) -> str:
     """The life of a process. Raises `OSError` when there is none."""
-    return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[_START_TIME]
+    return of_stat(Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace"))
+
+
+def of_stat(text: str) -> str:
+    """The same, of what the kernel says in that file."""
+    return text.rpartition(")")[2].split()[_START_TIME]
 
 
 def behind(connection: socket.socket) -> str | None:

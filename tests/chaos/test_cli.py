@@ -2,8 +2,6 @@
 
 import json
 import re
-import socket
-import threading
 import xml.etree.ElementTree as xml
 from pathlib import Path
 
@@ -162,7 +160,7 @@ def test_the_list_tells_what_a_scenario_takes_and_needs(capsys):
     told = capsys.readouterr().out
     lines = {line.split()[0]: line for line in told.splitlines() if line and not line.startswith(" ")}
     assert re.search(r"disk-slow +\d+-\d+ s +netns +strace +Every sync", lines["disk-slow"])
-    assert re.search(r"partition-leader +\d+-\d+ s +netns proxy sim +- ", lines["partition-leader"])
+    assert re.search(r"partition-leader +\d+-\d+ s +netns docker proxy sim +- ", lines["partition-leader"])
     assert lines["etcd-nospace"].endswith("(etcd)")
     assert set(lines) == {"scenario", *scenario.names()}
     assert "without being told by anybody" in " ".join(told.split()), "what it is for"
@@ -180,24 +178,6 @@ def test_the_doctor_looks_at_everything_that_some_fault_needs(capsys, tmp_path):
     told = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
     assert {"netns", "proxy", "sim", "etcd", "zookeeper", "consul", "strace", "tc", "cgroup", "docker"} <= set(told)
     assert told["strace"].endswith("for disk-broken, disk-slow")
-
-
-def test_an_engine_is_told_by_its_socket(tmp_path, monkeypatch):
-    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/docker.sock")
-    assert "no engine answers" in catalogue.no_engine()
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(f"{tmp_path}/docker.sock")
-        listener.listen()
-
-        def answer():
-            with listener.accept()[0] as connection:
-                connection.recv(100)
-                connection.sendall(b"HTTP/1.0 200 OK\r\n\r\nOK")
-
-        thread = threading.Thread(target=answer)
-        thread.start()
-        assert catalogue.no_engine() is None
-        thread.join()
 
 
 def test_every_fault_that_asks_for_something_is_asked_for():

@@ -116,7 +116,7 @@ def test_the_whole_menu_is_drawn_from():
 
 
 def test_a_substrate_is_given_what_it_can_do():
-    for name in ("proxy", "sim"):
+    for name in ("docker", "proxy", "sim"):
         for seed in range(60):
             assert MENU[name].lacks(explore.compose(seed, name)) is None
 

@@ -1,0 +1,222 @@
+"""A compose project of a run's own: made by Compose, driven by the Docker SDK, and removed whatever happens.
+
+Its name is that of the run's folder of sockets, so that `clean` finds what a killed run has left. Nothing that has another name is
+ever touched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from chaos.containers import override
+from chaos.containers.override import Layout
+from chaos.substrates import CannotInject
+from testbed.process import wait_until
+
+MARK = "compose.json"
+"""In the folder of sockets: the second compose file; where it is, there may be a project."""
+_PROJECT = "com.docker.compose.project"
+_ENGINE = "unix:///var/run/docker.sock"
+_AGENT = Path(__file__).with_name("agent.py")
+_COMPOSE_S = 900.0
+"""The first time an image is built, and the store's is fetched."""
+_ANSWER_S = 30.0
+_TRIES = 4
+_AT_ONCE = 8
+T = TypeVar("T")
+
+
+def no_engine() -> str | None:
+    """Why no Docker engine can be asked here, or None: by its socket, so that nothing of it need be installed."""
+    host = os.environ.get("DOCKER_HOST", _ENGINE)
+    if not host.startswith("unix://"):
+        return f"DOCKER_HOST is {host}: the engine has to be on this machine, behind a socket (unix://...)"
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(2.0)
+            connection.connect(host.removeprefix("unix://"))
+            connection.sendall(b"GET /_ping HTTP/1.0\r\n\r\n")
+            return None if connection.recv(64).startswith(b"HTTP/1.") else f"what listens at {host} is no engine"
+    except OSError as error:
+        return f"no engine answers at {host} ({error.strerror or error})"
+
+
+def compose() -> list[str] | None:
+    """The command that Compose (version 2) is here; None if it is not."""
+    for words in (["docker", "compose"], ["docker-compose"]):
+        if shutil.which(words[0]) is None:
+            continue
+        done = subprocess.run([*words, "version", "--short"], capture_output=True, text=True, timeout=20)
+        if done.returncode == 0 and done.stdout.strip().lstrip("v").partition(".")[0] not in ("", "1"):
+            return words
+    return None
+
+
+def client() -> Any:  # noqa: ANN401 - the SDK has no types
+    """The engine. Raises `CannotInject` where none answers."""
+    import docker  # not at the top: only this substrate needs it
+
+    reason = no_engine()  # asked first: the SDK leaves a socket behind where nobody answers
+    if reason is not None:
+        raise CannotInject(reason)
+    try:
+        return docker.from_env(timeout=60)
+    except docker.errors.DockerException as error:
+        raise CannotInject(f"the Docker engine cannot be used: {error}") from None
+
+
+def remove(engine: Any, name: str) -> None:  # noqa: ANN401
+    """Every container, network and volume of that project. What Compose was still at work on when it was killed comes late."""
+    chosen = {"label": f"{_PROJECT}={name}"}
+    for _ in range(_TRIES):
+        containers = engine.containers.list(all=True, filters=chosen, ignore_removed=True)
+        at_once(lambda each: _gone(lambda: each.remove(force=True, v=True)), containers)
+        networks, volumes = engine.networks.list(filters=chosen), engine.volumes.list(filters=chosen)
+        for each in (*networks, *volumes):
+            _gone(each.remove)
+        if not (containers or networks or volumes):
+            return
+    raise CannotInject(f"not removed: the compose project {name}; remove it by hand: docker compose -p {name} down -v")
+
+
+def remove_left(name: str) -> None:
+    """The same, of a run that was killed."""
+    engine = client()
+    try:
+        remove(engine, name)
+    finally:
+        engine.close()
+
+
+def _gone(do: Callable[[], object]) -> None:
+    import docker
+
+    # What is being removed already, or is still in use by what is: the next round sees.
+    with contextlib.suppress(docker.errors.APIError):
+        do()
+
+
+def at_once(do: Callable[[T], object], each: Iterable[T]) -> None:
+    """For all of them, side by side. Raises what one of them raises."""
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        list(pool.map(do, each))
+
+
+class Project:
+    """One run's. `folder` is the run's folder of sockets, and names the project."""
+
+    def __init__(self, found: Layout, store: str, folder: Path, run_folder: Path) -> None:
+        self.layout = found
+        self.name = folder.name
+        self.folder = folder
+        self.engine = client()
+        self._store = store
+        self._run_folder = run_folder
+        self._agents: dict[str, Any] = {}
+        (folder / "orders").mkdir()
+        (folder / "agents").mkdir()
+        (folder / "agents").chmod(0o777)  # for the agent, who is not us; nobody else gets into the folder above
+
+    def create(self) -> None:
+        """Every container, none of them running. Raises `CannotInject` with what Compose says."""
+        words, found = compose(), self.layout
+        if words is None:
+            raise CannotInject("Compose is not here any more")
+        user = "0:0" if self._rootless() else f"{os.getuid()}:{os.getgid()}"
+        mark = self.folder / MARK
+        mark.write_text(json.dumps(override.override(found, self._store, self.folder, self._run_folder, user)), encoding="utf-8")
+        files = ["-p", self.name, "-f", str(found.file), "-f", str(mark)]
+        services = [*found.nodes.values(), *found.daemons.values(), *found.apps.values()]
+        command = [*words, "--progress=quiet", *files, "create", "--build", *services]
+        log = self._run_folder / "compose.log"
+        with log.open("w", encoding="utf-8") as said:
+            try:
+                code = subprocess.run(command, stdout=said, stderr=said, stdin=subprocess.DEVNULL, timeout=_COMPOSE_S).returncode
+            except subprocess.TimeoutExpired:
+                raise CannotInject(f"Compose does not come to an end: not within {_COMPOSE_S:g} s, see {log}") from None
+        if code != 0:
+            raise CannotInject(
+                f"Compose does not make the project: {log.read_text(encoding='utf-8', errors='replace').strip()[-500:]}"
+            )
+
+    def _rootless(self) -> bool:
+        return any("rootless" in each for each in self.engine.info().get("SecurityOptions") or ())
+
+    def container(self, service: str) -> Any:  # noqa: ANN401
+        """As it is now."""
+        return self.engine.containers.get(f"{self.name}-{service}-1")
+
+    def address(self, host: str) -> str:
+        """In the project's network, while its container runs; else an empty text."""
+        networks = self.container(self.layout.owner[host]).attrs["NetworkSettings"]["Networks"]
+        return str(next((each["IPAddress"] for each in networks.values()), ""))
+
+    def join(self, host: str) -> None:
+        """An agent in the network namespace that the host has since its container was started."""
+        owner = self.container(self.layout.owner[host])
+        former = self._agents.pop(host, None)
+        if former is not None:
+            former.remove(force=True)
+        path = self.folder / "agents" / f"{host}.sock"
+        path.unlink(missing_ok=True)
+        self._agents[host] = self.engine.containers.run(
+            self.container(self.layout.daemons["c1"]).image.id,
+            ["-c", _AGENT.read_text(encoding="utf-8"), f"/agents/{host}.sock"],  # no file, which root there might not read
+            entrypoint=["python3"],
+            detach=True,
+            labels={_PROJECT: self.name},
+            network_mode=f"container:{owner.id}",
+            user="0:0",
+            cap_drop=["ALL"],
+            cap_add=["NET_ADMIN"],
+            security_opt=["no-new-privileges:true"],
+            read_only=True,
+            healthcheck={"test": ["NONE"]},
+            volumes={str(path.parent): {"bind": "/agents", "mode": "rw"}},
+        )
+        try:
+            wait_until(lambda: _listens(path), _ANSWER_S, f"the agent of {host} listens")
+        except TimeoutError as error:
+            said = self._agents[host].logs(tail=3).decode(errors="replace").strip()
+            raise CannotInject(f"{error}: {said or 'does the engine see the files of this machine?'}") from None
+
+    def ask(self, host: str, what: str, *given: object, within_s: float = 0.0) -> Any:  # noqa: ANN401 - JSON
+        """What the agent of that host says. Raises `OSError` where there is none, `CannotInject` where it cannot."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(_ANSWER_S + within_s)
+            connection.connect(str(self.folder / "agents" / f"{host}.sock"))
+            with connection.makefile("rwb") as stream:
+                stream.write(json.dumps([what, *given]).encode() + b"\n")
+                stream.flush()
+                line = stream.readline()
+        if not line:
+            raise ConnectionResetError(f"the agent of {host} is gone")
+        said = json.loads(line)
+        if isinstance(said, dict) and "error" in said:
+            raise CannotInject(f"in the network of {host}: {said['error']}")
+        return said
+
+    def remove(self) -> None:
+        """All of it, and the connection with the engine."""
+        try:
+            remove(self.engine, self.name)
+        finally:
+            self.engine.close()
+
+
+def _listens(path: Path) -> bool:
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.connect(str(path))
+    except OSError:
+        return False
+    return True
