@@ -66,6 +66,9 @@ def _all(stores: Sequence[str], *, smoke: bool) -> None:
                 if not smoke:
                     compose.monitored(given, store)
                     compose.harassed(given, store)
+            if not smoke:
+                with _timed(f"chaos in containers, {store}"):
+                    compose.tested(given, "tests/deploy/test_chaos_containers.py", "-k", store)
 
 
 def _billed(environment: dict[str, str]) -> None:
