@@ -36,9 +36,12 @@ class Listener:
         """Listen no longer, cancel every handler, and drop what it served."""
         self._over = True
         if self._server is not None:
+            for sock in self._server.sockets:
+                asyncio.get_running_loop().remove_reader(sock.fileno())
+            # In three turns what has been accepted gets its transport, is handed to us and dropped; a closed server gives it none.
+            for _ in range(3):
+                await asyncio.sleep(0)
             self._server.close()
-        for _ in range(3):  # what the loop has accepted gets its transport, and is handed to us, in two more turns
-            await asyncio.sleep(0)
         tasks = tuple(self._tasks)
         for task in tasks:
             task.cancel()

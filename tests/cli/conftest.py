@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import threading
 
@@ -92,8 +93,10 @@ def daemon(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def cli(capsys):
-    """Runs a command line; gives exit code, stdout, stderr."""
+def cli(capsys, monkeypatch):
+    """Runs a command line, without what is set for leaderd or for its tests; gives exit code, stdout, stderr."""
+    for name in [name for name in os.environ if name.startswith("LEADERD_")]:
+        monkeypatch.delenv(name)
 
     def run(*argv):
         try:

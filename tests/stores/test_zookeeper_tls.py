@@ -77,7 +77,8 @@ async def test_a_term_over_tls(place: TlsPlace, files: certificates.TlsFiles) ->
     place.tls = ours(files)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        one = await place.candidate()
+        one = await place.candidate(open_session=False)
+        await one.open_at_last(20.0)  # for its first handshake the server loads classes, perhaps for longer than we wait
         two = await place.candidate()
         claimed = await one.lead()
         await two.stand()

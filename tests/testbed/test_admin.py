@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from testbed import ConsulCluster, EtcdCluster, EtcdUser, ZooKeeperCluster, require
+from testbed import ConsulCluster, EtcdCluster, EtcdUser, ZooKeeperCluster, require, wait_until
 from testbed.etcd import EtcdError
 from testbed.http import HttpError
 
@@ -93,4 +93,4 @@ def test_zookeeper_four_letter_words(version: str, tmp_path: Path) -> None:
 def test_zookeeper_container_check_is_set(tmp_path: Path) -> None:
     require("zookeeper")
     with ZooKeeperCluster(workdir=tmp_path, container_check_ms=1234) as zookeeper:
-        assert "Using checkIntervalMs=1234" in zookeeper.log(0)
+        wait_until(lambda: "Using checkIntervalMs=1234" in zookeeper.log(0), 10.0, "it says how often it looks")
