@@ -29,6 +29,15 @@ path = [order["suite"]] + [each for each in [os.environ.get("PYTHONPATH")] if ea
 os.execvpe(order["argv"][0], order["argv"], {**os.environ, **order["env"], "PYTHONPATH": ":".join(path)})
 """
 """The program of a pod's container: it becomes what its order says, which may be written when the container is there already."""
+_BESIDE = """
+import os, signal, sys
+child = os.fork()
+if child:
+    for number in (signal.SIGUSR1, signal.SIGCONT):
+        signal.signal(number, lambda number, frame: os.kill(child, number))
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+"""An app's is the child of one that passes signals on: the first process of a container cannot stop itself."""
 _NODES: Mapping[str, Mapping[str, object]] = {
     "etcd": {},
     "zookeeper": {"environment": {"ZOO_TICK_TIME": "500"}},
@@ -92,6 +101,7 @@ def override(found: Layout, store: str, folder: Path, run_folder: Path, user: st
             "volumes": mounts,
         }
     for service in found.apps.values():
+        services[service]["entrypoint"] = ["python3", "-c", _BESIDE + _LAUNCH]
         services[service]["stop_signal"] = "SIGKILL"  # the first process of a container is told nothing that it does not ask for
     services["resource"] = {"image": IMAGE}  # which is made, because the apps wait for it, and never started
     for service in found.nodes.values():

@@ -16,6 +16,7 @@ from chaos.workload import life
 from testbed.process import StartError, WaitTimeout, wait_until
 
 _BEGINS_S = 30.0
+_GOES_ON_S = 10.0
 _BY_SIGNAL = 128
 """The engine adds this to the signal that ended the first process of a container."""
 
@@ -76,8 +77,8 @@ class Contained(Program):
         self.frozen = True
 
     def thaw(self) -> None:
-        """Let it go on, if it stands still."""
-        if self.stands_still:
+        """Let it go on, if the engine has stopped it."""
+        if self._state()["Paused"]:
             self._project.container(self._service).unpause()
         self.frozen = False
 
@@ -151,7 +152,31 @@ class Launched(Contained):
             said = self._project.container(self._service).logs(tail=5).decode(errors="replace").strip()
             raise StartError(f"{self._service} has ended: {said or self.log_tail()}")
 
+    def _inner_pid(self) -> str:
+        """In the container."""
+        return self._stat.read_text(encoding="utf-8").split()[0]
+
     def connected(self) -> list[str]:
         """Asked where it is, by the agent in its network."""
         hosts = {service: host for host, service in self._project.layout.daemons.items()}
         return [str(each) for each in self._project.ask(hosts[self._service], "connected")]
+
+
+class Beside(Launched):
+    """An app: it may stop itself, which the engine does not know of."""
+
+    @property
+    def stands_still(self) -> bool:
+        """By the engine's word, or by that of the kernel in the container."""
+        if super().stands_still:
+            return True
+        look = f"print(open('/proc/{self._inner_pid()}/stat').read().rpartition(')')[2].split()[0])"
+        said: bytes = self._project.container(self._service).exec_run(["python3", "-c", look]).output if self.running else b""
+        return said.strip() == b"T"
+
+    def thaw(self) -> None:
+        """Let it go on, whoever has stopped it."""
+        super().thaw()
+        if self.running:
+            self.send(signal.SIGCONT)
+            wait_until(lambda: not self.stands_still, _GOES_ON_S, f"{self._service} goes on")

@@ -13,12 +13,12 @@ from pathlib import Path
 
 from chaos.containers import override, project
 from chaos.containers.cluster import ComposeCluster
-from chaos.containers.process import Contained, Launched
+from chaos.containers.process import Beside, Contained, Launched
 from chaos.containers.project import Project, at_once
 from chaos.faults.clock import Clock
 from chaos.faults.cut import Cut
 from chaos.faults.flap import Flap
-from chaos.faults.freeze import Freeze
+from chaos.faults.freeze import Freeze, FreezeApp
 from chaos.faults.kill import Kill, KillNode, Terminate
 from chaos.faults.orders import Cordon, Pause, Resign, Transfer
 from chaos.packets.kinds import Mishap
@@ -31,7 +31,7 @@ from testbed import checkout
 
 _HOSTS = 3
 """Store nodes and candidates of a compose file."""
-_ABLE = (Cut, Freeze, Flap, Kill, KillNode, Terminate, Clock, Transfer, Resign, Pause, Cordon)
+_ABLE = (Cut, Freeze, FreezeApp, Flap, Kill, KillNode, Terminate, Clock, Transfer, Resign, Pause, Cordon)
 _REFUSED = "that is not to be had of containers: use --substrate netns"
 
 
@@ -53,12 +53,7 @@ def lacks(found: Scenario) -> str | None:
     if reason is not None:
         return f"{reason}: use --substrate netns"
     for step in found.method:
-        if not isinstance(step, Inject):
-            continue
-        fault = step.fault
-        if isinstance(fault, Freeze) and fault.what == "pod":
-            return f"the fault {step.name} stops an app between its yes and its write: {_REFUSED}"
-        if not isinstance(fault, _ABLE):
+        if isinstance(step, Inject) and not isinstance(step.fault, _ABLE):
             return f"the fault {step.name} is no cut, freeze, end, clock or order: {_REFUSED}"
     return None
 
@@ -125,7 +120,8 @@ class DockerLinks:
         owner = self._layout.owner[host]
         first = self._programs.get((host, "app")) if part == "daemon" and owner != service else None
         joined = (lambda: self._join(host)) if owner == service else None
-        self._programs[host, part] = made = Launched(self._project, service, argv, env, log, joined, first)
+        kind = Launched if part == "daemon" else Beside
+        self._programs[host, part] = made = kind(self._project, service, argv, env, log, joined, first)
         return made
 
     def _join(self, host: str) -> None:

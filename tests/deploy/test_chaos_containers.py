@@ -106,6 +106,16 @@ def test_ends_and_freezes_bite_etcd(tmp_path: Path) -> None:
     assert set(codes[1:]) == {0}
 
 
+@pytest.mark.timeout(300)
+def test_an_app_stops_itself_between_its_yes_and_its_write_etcd(tmp_path: Path) -> None:
+    """The negative control: without a fence the stale write is there."""
+    words = _command(tmp_path, "freeze-app", "--store", "etcd")
+    done = subprocess.run(words, cwd=ROOT, timeout=280, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    results, _ = _judged(tmp_path)
+    assert {each["name"]: each["verdict"] for each in results["checks"]}["control"] == "PASS"
+
+
 class Toothless(DockerLinks):
     """Says that it has cut, and has not."""
 
