@@ -45,7 +45,7 @@ class Engine:
         self._peer = peer
         self._say = say
         self._recorder = Recorder(folder)
-        self._ttl_s = stores.ttl_s(store, scenario.topology.ttl)
+        self._ttl_s = stores.ttl_s(store, scenario.topology.ttl, links.name)
         self._scenario = shifted(scenario, seed, self._ttl_s)
         self._bound_s = stores.bound_s(store, self._ttl_s, disturbs_store(scenario))
         if peer:
@@ -305,7 +305,7 @@ def hosts(scenario: Scenario) -> list[str]:
 
 def facts(scenario: Scenario, name: str, store: str, substrate: str, peer: str = "", seed: int = 0) -> dict[str, object]:
     """What the history says about the run at its beginning."""
-    ttl_s = stores.ttl_s(store, scenario.topology.ttl)
+    ttl_s = stores.ttl_s(store, scenario.topology.ttl, substrate)
     bound_s = stores.bound_s(store, ttl_s, disturbs_store(scenario))
     return {
         "scenario": name,

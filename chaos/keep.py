@@ -38,7 +38,7 @@ def kept(folder: Path, why: str) -> Scenario:
         raise ScenarioError(f"{folder} is no run's folder: `run` and `explore` make them")
     job = runs.job_of(json.loads((folder / runs.JOB).read_text(encoding="utf-8")))
     found = scenario.load(str(folder / verdicts.SCENARIO))
-    ttl_s = stores.ttl_s(job.store, found.topology.ttl)
+    ttl_s = stores.ttl_s(job.store, found.topology.ttl, job.substrate)
     found = scenario.shifted(found, job.seed, ttl_s)
     reason = f"{why or found.why.strip()} Found by `{Path(job.scenario).stem}` on {job.store}{_told(folder)}."
     return msgspec.structs.replace(found, why=reason, stores=(job.store,), smoke=False)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from chaos import catalogue, cli, leftovers, scenario
+from chaos import catalogue, cli, engine, leftovers, scenario
 from chaos.containers import agent, override, project
 from chaos.substrates import CannotInject, docker
 from chaos.substrates.docker import DockerLinks
@@ -66,6 +66,14 @@ def test_the_container_of_a_pod_becomes_what_its_order_says(tmp_path):
     subprocess.run([sys.executable, "-c", launch, str(path)], check=True, timeout=20, env={"PATH": os.environ["PATH"]})
     assert log.read_text().strip() == f"['a'] red {ROOT}"
     assert int(stat.read_text().split()[0]) > 0
+
+
+def test_zookeeper_in_containers_has_time_for_its_disk():
+    ttls = {
+        where: engine.facts(scenario.load("kill-leader"), "kill-leader", "zookeeper", where)["ttl_s"]
+        for where in ("netns", "docker")
+    }
+    assert ttls == {"netns": 3.0, "docker": 6.0}
 
 
 def test_an_app_can_stop_itself_for_it_is_not_the_first_process(tmp_path):
