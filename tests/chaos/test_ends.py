@@ -9,7 +9,8 @@ from chaos.checkers import End, crashes
 from chaos.history import Recorder, lines
 from chaos.judge import FAIL, PASS
 from chaos.pods import Pod
-from testbed.process import Process, wait_until
+from chaos.program import Program
+from testbed.process import wait_until
 from tests.chaos.test_judge import GOOD, S, judged, of
 
 
@@ -81,7 +82,7 @@ def pod_of(tmp_path):
     def make(*command):
         pod = object.__new__(Pod)
         pod.name, pod.plan, pod.recorder = "c1", SimpleNamespace(peer=""), Recorder(tmp_path)
-        pod.daemon, pod._life, pod._asked = Process(command, tmp_path / "log"), None, []
+        pod.daemon, pod._life, pod._asked = Program(command, tmp_path / "log"), None, []
         made.append(pod)
         pod.launch()
         return pod

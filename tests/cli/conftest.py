@@ -92,11 +92,16 @@ def daemon(tmp_path, monkeypatch):
     fake.close()
 
 
-@pytest.fixture
-def cli(capsys, monkeypatch):
-    """Runs a command line, without what is set for leaderd or for its tests; gives exit code, stdout, stderr."""
+@pytest.fixture(autouse=True)
+def nothing_set(monkeypatch):
+    """What is set for leaderd, or for its tests, is not for the commands tried here."""
     for name in [name for name in os.environ if name.startswith("LEADERD_")]:
         monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def cli(capsys):
+    """Runs a command line; gives exit code, stdout, stderr."""
 
     def run(*argv):
         try:
