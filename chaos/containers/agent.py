@@ -40,10 +40,10 @@ def deaf(addresses: list[str]) -> int:
     with _lock:
         for each in _deaf - set(addresses):
             _neighbour(_DELETE, each)
+            _deaf.discard(each)
         for each in addresses:
+            _deaf.add(each)  # first: where there are several cards, it may fail at the second of them
             _neighbour(_NEW, each)
-        _deaf.clear()
-        _deaf.update(addresses)
     return len(addresses)
 
 

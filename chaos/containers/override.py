@@ -35,9 +35,12 @@ child = os.fork()
 if child:
     for number in (signal.SIGUSR1, signal.SIGCONT):
         signal.signal(number, lambda number, frame: os.kill(child, number))
-    sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    sys.exit(code if code >= 0 else 128 - code)
 """
-"""An app's is the child of one that passes signals on: the first process of a container cannot stop itself."""
+"""An app's is the child of one that passes signals on, and tells how it ended as the engine would: the first process of a container
+cannot stop itself.
+"""
 _NODES: Mapping[str, Mapping[str, object]] = {
     "etcd": {},
     "zookeeper": {"environment": {"ZOO_TICK_TIME": "500"}},

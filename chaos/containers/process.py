@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from chaos.containers import override
-from chaos.containers.project import Project
+from chaos.containers.project import Project, unless_ended
 from chaos.program import Program
+from chaos.substrates import CannotInject
 from chaos.workload import life
 from testbed.process import StartError, WaitTimeout, wait_until
 
@@ -24,8 +27,9 @@ _BY_SIGNAL = 128
 class Contained(Program):
     """The container of one service. `joined` is called when its network is a new one: after each start of whoever owns it."""
 
-    def __init__(self, project: Project, service: str, log: Path, joined: Callable[[], None] | None = None) -> None:
-        super().__init__([service], log)
+    def __init__(self, project: Project, service: str, log: Path | None = None, joined: Callable[[], None] | None = None) -> None:
+        """`log`: the file that it writes, if it does; what it prints the engine keeps."""
+        super().__init__([service], log or Path(os.devnull))
         self._project = project
         self._service = service
         self._joined = joined
@@ -62,36 +66,51 @@ class Contained(Program):
         return _BY_SIGNAL - code if code > _BY_SIGNAL else code
 
     def start(self) -> None:
-        """Start it. Raises `StartError` if it runs already."""
+        """Start it. Raises `StartError` if it runs already, or has ended before its network was joined."""
         if self.running:
             raise StartError(f"{self._service} is already running")
         self.frozen = False
         self._asked_to_run = True
         self._project.container(self._service).start()
-        if self._joined is not None:
+        if self._joined is None:
+            return
+        try:
             self._joined()
+        except (OSError, CannotInject) as error:  # what the engine refuses is an OSError, too
+            if self.running:
+                raise
+            raise StartError(f"{self._service} has ended: {self.log_tail()}") from error
 
     def freeze(self) -> None:
-        """Stop every thread of it (`docker pause`)."""
-        self._project.container(self._service).pause()
+        """Stop every thread of it (`docker pause`). Raises `RuntimeError` if it has ended."""
+        with unless_ended(RuntimeError(f"{self._service} is not running")):
+            self._project.container(self._service).pause()
         self.frozen = True
 
     def thaw(self) -> None:
         """Let it go on, if the engine has stopped it."""
         if self._state()["Paused"]:
-            self._project.container(self._service).unpause()
+            with unless_ended(None):
+                self._project.container(self._service).unpause()
         self.frozen = False
 
     def kill(self) -> None:
         """SIGKILL; nothing happens if it has ended before."""
         self._asked_to_run = False
         if self.running:
-            self._project.container(self._service).kill()
+            with unless_ended(None):
+                self._project.container(self._service).kill()
             self._until_ended(10.0)
 
     def send(self, number: signal.Signals, *, group: bool = False) -> None:
-        """To its first process, which has no others."""
-        self._project.container(self._service).kill(number.name)
+        """To its first process, which has no others. Raises `ProcessLookupError` if it has ended."""
+        with unless_ended(ProcessLookupError(f"{self._service} does not run")):
+            self._project.container(self._service).kill(number.name)
+
+    def _signal(self, number: signal.Signals) -> None:
+        """By the engine: its number of the process may be another's here."""
+        with suppress(ProcessLookupError):
+            self.send(number)
 
     def stop(self, grace: float = 3.0) -> None:
         """End it politely, after `grace` seconds with SIGKILL."""
@@ -99,6 +118,14 @@ class Contained(Program):
         if self.running:
             self.thaw()
             self._project.container(self._service).stop(timeout=max(1, round(grace)))
+
+    def log_tail(self, lines: int = 30) -> str:
+        """What it has printed last, as the engine keeps it; else the end of the file that it writes."""
+        try:
+            said: bytes = self._project.container(self._service).logs(tail=lines)
+        except OSError as error:  # the engine may have been told to keep none
+            return f"(no log: {error})"
+        return said.decode(errors="replace").strip() or super().log_tail(lines)
 
     def _until_ended(self, within_s: float) -> None:
         wait_until(lambda: not self.running, within_s, f"{self._service} gone")
@@ -149,8 +176,7 @@ class Launched(Contained):
         except WaitTimeout as error:
             raise StartError(f"{error}: does the engine see the files of this machine?") from None
         if not self._stat.exists():
-            said = self._project.container(self._service).logs(tail=5).decode(errors="replace").strip()
-            raise StartError(f"{self._service} has ended: {said or self.log_tail()}")
+            raise StartError(f"{self._service} has ended: {self.log_tail()}")
 
     def _inner_pid(self) -> str:
         """In the container."""
@@ -171,12 +197,14 @@ class Beside(Launched):
         if super().stands_still:
             return True
         look = f"print(open('/proc/{self._inner_pid()}/stat').read().rpartition(')')[2].split()[0])"
-        said: bytes = self._project.container(self._service).exec_run(["python3", "-c", look]).output if self.running else b""
+        said: bytes = b""
+        with unless_ended(None):
+            said = self._project.container(self._service).exec_run(["python3", "-c", look]).output
         return said.strip() == b"T"
 
     def thaw(self) -> None:
         """Let it go on, whoever has stopped it."""
         super().thaw()
         if self.running:
-            self.send(signal.SIGCONT)
+            self._signal(signal.SIGCONT)
             wait_until(lambda: not self.stands_still, _GOES_ON_S, f"{self._service} goes on")

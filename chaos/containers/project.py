@@ -12,7 +12,7 @@ import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,6 +31,7 @@ _COMPOSE_S = 900.0
 """The first time an image is built, and the store's is fetched."""
 _ANSWER_S = 30.0
 _TRIES = 4
+_ENDED = (404, 409)
 _AT_ONCE = 8
 T = TypeVar("T")
 
@@ -103,6 +104,20 @@ def _gone(do: Callable[[], object]) -> None:
     # What is being removed already, or is still in use by what is: the next round sees.
     with contextlib.suppress(docker.errors.APIError):
         do()
+
+
+@contextlib.contextmanager
+def unless_ended(error: Exception | None) -> Iterator[None]:
+    """Raises `error`, if there is one, where the engine refuses because the container has ended, or is not there."""
+    import docker
+
+    try:
+        yield
+    except docker.errors.APIError as refused:
+        if refused.status_code not in _ENDED:
+            raise
+        if error is not None:
+            raise error from refused
 
 
 def at_once(do: Callable[[T], object], each: Iterable[T]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -88,6 +89,7 @@ class DockerLinks:
         self._tickets = itertools.count(1)
         self._blocks: dict[int, list[tuple[str, str]]] = {}
         self._addresses: dict[str, str] = {}
+        self._joining = threading.Lock()
 
     def cluster(self, folder: Path, run_folder: Path) -> ComposeCluster:
         """The store, in a project that is named after the folder, of sockets; both folders are the containers', too."""
@@ -112,7 +114,7 @@ class DockerLinks:
         return self._made
 
     def _contained(self, made: Project, host: str, service: str) -> Contained:
-        return Contained(made, service, made.folder / f"{service}.log", lambda: self._join(host))
+        return Contained(made, service, joined=lambda: self._join(host))
 
     def program(self, host: str, part: Part, argv: Sequence[str], log: Path, env: Mapping[str, str]) -> Program:
         """The container of that part of the pod. Who shares the other's network is started after it."""
@@ -125,10 +127,15 @@ class DockerLinks:
         return made
 
     def _join(self, host: str) -> None:
-        """Its network is a new one: where it was cut, it still is."""
+        """Its network is a new one: where it was cut, it still is. Whoever had its address before has another one, or none yet."""
         self._project.join(host)
-        self._addresses[host] = self._project.address(host)
-        self._apply({source for pairs in self._blocks.values() for source, target in pairs if host in (source, target)})
+        address = self._project.address(host)
+        with self._joining:
+            changed = {host} | {each for each, known in self._addresses.items() if known == address}
+            for each in changed:
+                self._addresses.pop(each, None)
+            self._addresses[host] = address
+        self._apply({source for pairs in self._blocks.values() for source, target in pairs if source == host or target in changed})
 
     def block(self, sources: Iterable[str], targets: Iterable[str]) -> int:
         """What they send to those finds nobody."""

@@ -19,11 +19,13 @@ import pytest
 
 from chaos import engine, history, judge, leftovers, scenario, verdicts
 from chaos.containers import override, project
+from chaos.containers.process import Contained
 from chaos.containers.project import Project
 from chaos.faults import NotBiting
 from chaos.history import Recorder
 from chaos.substrates import docker
 from chaos.substrates.docker import DockerLinks
+from testbed.process import StartError, wait_until
 from tests.deploy import tools
 from tests.deploy.project import STORES
 from tests.deploy.tree import ROOT
@@ -154,19 +156,46 @@ def test_ctrl_c_removes_everything_etcd(tmp_path: Path, there: Any) -> None:
     assert "interrupted" in rest
 
 
-@pytest.mark.timeout(120)
-def test_clean_removes_what_a_killed_run_has_left_etcd(tmp_path: Path, there: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def made(tmp_path: Path, there: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
+    """The containers of a run that nobody goes on with."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     folder = Path(tempfile.mkdtemp(prefix=leftovers.SOCKETS_PREFIX))
     leftovers.hold(folder).close()
     (tmp_path / "run").mkdir()
-    made = Project(override.layout(ROOT, "etcd"), "etcd", folder, tmp_path / "run")
+    it = Project(override.layout(ROOT, "etcd"), "etcd", folder, tmp_path / "run")
     try:
-        made.create()
-        made.container("etcd-0").start()
-        assert folder in leftovers.find(tmp_path / "out")
-        leftovers.remove(tmp_path / "out")
-        assert not there.containers.list(all=True, filters={"label": f"{_LABEL}={made.name}"})
-        assert not folder.exists()
+        it.create()
+        yield it
     finally:
-        made.remove()
+        it.remove()
+
+
+@pytest.mark.timeout(120)
+def test_clean_removes_what_a_killed_run_has_left_etcd(tmp_path: Path, there: Any, made: Project) -> None:
+    made.container("etcd-0").start()
+    assert made.folder in leftovers.find(tmp_path / "out")
+    leftovers.remove(tmp_path / "out")
+    assert not there.containers.list(all=True, filters={"label": f"{_LABEL}={made.name}"})
+    assert not made.folder.exists()
+
+
+@pytest.mark.timeout(120)
+def test_what_has_ended_is_asked_nothing_etcd(made: Project) -> None:
+    """The engine refuses in words of its own; here they are those of processes."""
+    node = Contained(made, "etcd-0")
+    node.start()
+    wait_until(node.log_tail, 20.0, "it has printed something")
+    node.signal_stop()
+    wait_until(lambda: not node.running, 20.0, "it has ended")
+    with pytest.raises(ProcessLookupError):
+        node.send(signal.SIGTERM)
+    with pytest.raises(RuntimeError, match="is not running"):
+        node.freeze()
+
+    def joined() -> None:
+        node.kill()
+        made.join("s1")
+
+    with pytest.raises(StartError, match=r"etcd-0 has ended: .*etcd"):
+        Contained(made, "etcd-0", joined=joined).start()
