@@ -13,7 +13,7 @@ from chaos import attached, catalogue, compare, explore, history, judge, keep, l
 from chaos.bed import NoSuchRole
 from chaos.report import page, results, summary
 from chaos.running import SUBSTRATES
-from chaos.runs import RunList
+from chaos.runs import LeftBroken, RunList
 from chaos.stores import KINDS
 from chaos.subjects import PEERS
 from chaos.substrates import CannotInject
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stdout = None  # whoever read us has seen enough; nothing is left to be flushed into the pipe
         return EXIT_HARNESS
-    except (OSError, ValueError, FetchError, StartError, WaitTimeout, CannotInject, NoSuchRole, RollbackError) as error:
+    except (OSError, ValueError, FetchError, StartError, WaitTimeout, CannotInject, NoSuchRole, RollbackError, LeftBroken) as error:
         print(f"leaderd-chaos: {error}", file=sys.stderr)
         return EXIT_HARNESS
     except KeyboardInterrupt:
@@ -111,8 +111,7 @@ def _diff(options: argparse.Namespace) -> int:
 
 
 def _clean(options: argparse.Namespace) -> int:
-    for path in leftovers.remove(Path(options.out)):
-        print(f"removed {path}")
+    leftovers.remove(Path(options.out), lambda path: print(f"removed {path}"))
     return 0
 
 

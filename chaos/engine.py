@@ -11,6 +11,7 @@ from pathlib import Path
 
 from chaos import history, leftovers, stores
 from chaos.bed import Bed
+from chaos.containers.project import MARK
 from chaos.faults import Injection
 from chaos.history import Recorder
 from chaos.leftovers import SOCKETS_PREFIX
@@ -50,7 +51,12 @@ class Engine:
         self._bound_s = stores.bound_s(store, self._ttl_s, disturbs_store(scenario))
         if peer:
             self._bound_s = 2 * PEERS[peer].failover_s
-        cluster, hands = self._cluster(store, links)
+        try:
+            cluster, hands = self._cluster(store, links)
+        except BaseException:
+            self._recorder.close()
+            self._let_go()
+            raise
         self._bed = Bed(store, cluster, links, self._recorder, self._ttl_s, hands)
         self._in_force: dict[str, Injection] = {}
         self._unseen: dict[str, Injection] = {}
@@ -88,10 +94,17 @@ class Engine:
         finally:
             for resource in resources:
                 resource.close()
-            shutil.rmtree(self._sockets, ignore_errors=True)
-            self._in_use.close()
+            self._let_go()
             self._recorder.note("end" if self._done else "broken-off")
             self._recorder.close()
+
+    def _let_go(self) -> None:
+        """Of the folder of sockets; but it stays while it is what `clean` finds the containers by that could not be removed."""
+        if (self._sockets / MARK).exists():
+            self._say(f"containers of this run are left: `leaderd-chaos clean` removes them, by {self._sockets}")
+        else:
+            shutil.rmtree(self._sockets, ignore_errors=True)
+        self._in_use.close()
 
     def _leave(self) -> None:
         """Heal what is in force and stop the pods, whatever happened before."""

@@ -10,11 +10,13 @@ from __future__ import annotations
 import fcntl
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
 from chaos.containers import project
 from chaos.faults import memory
+from chaos.substrates import CannotInject
 
 SOCKETS_PREFIX = "leaderd-chaos-"
 RESULTS = "results.json"
@@ -36,17 +38,30 @@ def find(out: Path) -> list[Path]:
     return [path for path in found if not _in_use(path)]
 
 
-def remove(out: Path) -> list[Path]:
-    """Remove it; returns what that was. Raises `CannotInject` where an engine has containers of it, and does not answer."""
-    gone = find(out)
-    for path in gone:
-        if path.is_relative_to("/sys"):
-            path.rmdir()  # a control group: its files are the kernel's
+def remove(out: Path, removed: Callable[[Path], None]) -> None:
+    """Remove it, and call `removed` for each.
+
+    Raises `CannotInject` at the end, when all others are gone, for what stays: an engine that has containers of it may not answer.
+    """
+    failed = []
+    for path in find(out):
+        try:
+            _remove(path)
+        except (OSError, CannotInject) as error:
+            failed.append(f"{path} stays: {error}")
         else:
-            if (path / project.MARK).exists():
-                project.remove_left(path.name)
-            shutil.rmtree(path)
-    return gone
+            removed(path)
+    if failed:
+        raise CannotInject("; ".join(failed))
+
+
+def _remove(path: Path) -> None:
+    if path.is_relative_to("/sys"):
+        path.rmdir()  # a control group: its files are the kernel's
+        return
+    if (path / project.MARK).exists():
+        project.remove_left(path.name)
+    shutil.rmtree(path)
 
 
 def _in_use(folder: Path) -> bool:

@@ -29,6 +29,10 @@ BROKEN = "BROKEN"
 """Of a run that the harness could not carry out: it says nothing about the subject."""
 INTERRUPTED = 130
 _HEALING_S = 45.0
+_REMOVING_S = 120.0
+"""Containers end one after the other, and the engine takes its time."""
+_REMOVED = (0, 2, INTERRUPTED)
+"""The exit codes of a run that has removed its containers."""
 
 Say = Callable[[str], None]
 
@@ -195,11 +199,15 @@ def fresh(out: Path, job: Job) -> Path:
     raise OSError(f"{out} holds a thousand runs of this second: give another --out")
 
 
+class LeftBroken(RuntimeError):
+    """What an interrupted run broke is not healed; the text says what to do."""
+
+
 class Children:
     """The processes of runs under way, each in a process group of its own, so that only we end them."""
 
     def __init__(self) -> None:
-        self._running: dict[int, subprocess.Popen[str]] = {}
+        self._running: dict[Path, tuple[Job, subprocess.Popen[str]]] = {}
         self._lock = threading.Lock()
         self._over = False
 
@@ -219,10 +227,10 @@ class Children:
                 env={**os.environ, netns.INSIDE_ENV: "1" if job.substrate == "netns" else "0"},
                 start_new_session=True,
             )
-            self._running[child.pid] = child
+            self._running[folder] = job, child
         assert child.stdout is not None
         try:
-            with (folder / LOG).open("a", encoding="utf-8") as log:
+            with child.stdout, (folder / LOG).open("a", encoding="utf-8") as log:
                 for line in child.stdout:
                     log.write(line)
                     log.flush()
@@ -230,21 +238,33 @@ class Children:
             return child.wait()
         finally:
             with self._lock:
-                del self._running[child.pid]
+                del self._running[folder]
 
     def interrupt(self) -> None:
-        """Ask all of them to heal what they did and end; begin none. Those that do not are killed, and the kernel heals."""
+        """Ask all of them to heal what they did and end; begin none. Those that do not are killed, and the kernel heals.
+
+        But containers are the engine's: raises `LeftBroken` if a run that has some was killed, or could not remove them.
+        """
         with self._lock:
             self._over = True
-            running = list(self._running.values())
-        for child in running:
+            running = dict(self._running)
+        for _, child in running.values():
             _signal(child, signal.SIGINT)
-        end_s = time.monotonic() + _HEALING_S
-        for child in running:
+        began_s, left = time.monotonic(), []
+        for folder, (job, child) in running.items():
+            bound_s = _REMOVING_S if job.substrate == "docker" else _HEALING_S
             try:
-                child.wait(max(0.1, end_s - time.monotonic()))
+                child.wait(max(0.1, began_s + bound_s - time.monotonic()))
             except subprocess.TimeoutExpired:
                 _signal(child, signal.SIGKILL)
+                child.wait()
+            if job.substrate == "docker" and child.returncode not in _REMOVED:
+                left.append(str(folder))
+        if left:
+            raise LeftBroken(
+                f"interrupted, and containers may be left, stopped or cut off, of the run in {', '.join(left)}: "
+                "`leaderd-chaos clean` removes them; then `run --resume` goes on from here"
+            )
 
 
 def _signal(child: subprocess.Popen[str], number: signal.Signals) -> None:

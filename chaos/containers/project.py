@@ -19,9 +19,11 @@ from typing import Any, TypeVar
 
 from chaos.containers import override
 from chaos.containers.override import Layout
+from chaos.program import Program
 from chaos.substrates import CannotInject
-from testbed.process import wait_until
+from testbed.process import WaitTimeout, wait_until
 
+NO_SDK = "the Docker SDK is not installed: make setup, or pip install -e './chaos[docker]'"
 MARK = "compose.json"
 """In the folder of sockets: the second compose file; where it is, there may be a project."""
 _PROJECT = "com.docker.compose.project"
@@ -30,15 +32,22 @@ _AGENT = Path(__file__).with_name("agent.py")
 _COMPOSE_S = 900.0
 """The first time an image is built, and the store's is fetched."""
 _ANSWER_S = 30.0
-_TRIES = 4
+_VERSION_S = 20.0
+_REMOVED_S = 20.0
+_LOOKS_EVERY_S = 0.25
 _ENDED = (404, 409)
 _AT_ONCE = 8
 T = TypeVar("T")
 
 
+def where() -> str:
+    """The engine's socket, for the SDK; and for Compose, which by itself would take what the `docker` command's context names."""
+    return os.environ.get("DOCKER_HOST") or _ENGINE
+
+
 def no_engine() -> str | None:
     """Why no Docker engine can be asked here, or None: by its socket, so that nothing of it need be installed."""
-    host = os.environ.get("DOCKER_HOST", _ENGINE)
+    host = where()
     if not host.startswith("unix://"):
         return f"DOCKER_HOST is {host}: the engine has to be on this machine, behind a socket (unix://...)"
     try:
@@ -56,7 +65,10 @@ def compose() -> list[str] | None:
     for words in (["docker", "compose"], ["docker-compose"]):
         if shutil.which(words[0]) is None:
             continue
-        done = subprocess.run([*words, "version", "--short"], capture_output=True, text=True, timeout=20)
+        try:
+            done = subprocess.run([*words, "version", "--short"], capture_output=True, text=True, timeout=_VERSION_S)
+        except (subprocess.TimeoutExpired, OSError):
+            continue
         if done.returncode == 0 and done.stdout.strip().lstrip("v").partition(".")[0] not in ("", "1"):
             return words
     return None
@@ -64,8 +76,10 @@ def compose() -> list[str] | None:
 
 def client() -> Any:  # noqa: ANN401 - the SDK has no types
     """The engine. Raises `CannotInject` where none answers."""
-    import docker  # not at the top: only this substrate needs it
-
+    try:
+        import docker  # not at the top: only this substrate needs it
+    except ImportError:
+        raise CannotInject(NO_SDK) from None
     reason = no_engine()  # asked first: the SDK leaves a socket behind where nobody answers
     if reason is not None:
         raise CannotInject(reason)
@@ -76,17 +90,28 @@ def client() -> Any:  # noqa: ANN401 - the SDK has no types
 
 
 def remove(engine: Any, name: str) -> None:  # noqa: ANN401
-    """Every container, network and volume of that project. What Compose was still at work on when it was killed comes late."""
+    """Every container, network and volume of that project. Raises `CannotInject` if they do not go.
+
+    What Compose was still at work on when it was killed comes late: nothing is to be there when it is looked at again.
+    """
     chosen = {"label": f"{_PROJECT}={name}"}
-    for _ in range(_TRIES):
+    nothing = 0
+
+    def gone() -> bool:
+        nonlocal nothing
         containers = engine.containers.list(all=True, filters=chosen, ignore_removed=True)
         at_once(lambda each: _gone(lambda: each.remove(force=True, v=True)), containers)
         networks, volumes = engine.networks.list(filters=chosen), engine.volumes.list(filters=chosen)
         for each in (*networks, *volumes):
             _gone(each.remove)
-        if not (containers or networks or volumes):
-            return
-    raise CannotInject(f"not removed: the compose project {name}; remove it by hand: docker compose -p {name} down -v")
+        nothing = 0 if containers or networks or volumes else nothing + 1
+        return nothing == 2
+
+    try:
+        wait_until(gone, _REMOVED_S, "everything is removed", every=_LOOKS_EVERY_S)
+    except WaitTimeout as error:
+        by_hand = f"docker compose -p {name} down -v"
+        raise CannotInject(f"the compose project {name}: {error}; remove it by hand: {by_hand}") from None
 
 
 def remove_left(name: str) -> None:
@@ -151,17 +176,19 @@ class Project:
         mark.write_text(json.dumps(override.override(found, self._store, self.folder, self._run_folder, user)), encoding="utf-8")
         files = ["-p", self.name, "-f", str(found.file), "-f", str(mark)]
         services = [*found.nodes.values(), *found.daemons.values(), *found.apps.values()]
-        command = [*words, "--progress=quiet", *files, "create", "--build", *services]
+        # By the environment: Compose has the flag since 2.19 only, and one that does not know the variable says no less.
+        environment = {"DOCKER_HOST": where(), "COMPOSE_PROGRESS": "plain"}
         log = self._run_folder / "compose.log"
-        with log.open("w", encoding="utf-8") as said:
-            try:
-                code = subprocess.run(command, stdout=said, stderr=said, stdin=subprocess.DEVNULL, timeout=_COMPOSE_S).returncode
-            except subprocess.TimeoutExpired:
-                raise CannotInject(f"Compose does not come to an end: not within {_COMPOSE_S:g} s, see {log}") from None
-        if code != 0:
-            raise CannotInject(
-                f"Compose does not make the project: {log.read_text(encoding='utf-8', errors='replace').strip()[-500:]}"
-            )
+        made = Program([*words, *files, "create", "--build", *services], log, env=environment)
+        try:
+            made.start()
+            wait_until(lambda: not made.running, _COMPOSE_S, "Compose makes the project")
+        except WaitTimeout as error:
+            raise CannotInject(f"{error}: see {log}") from None
+        finally:
+            made.kill()  # of `docker compose` the plugin, too, which does the work
+        if made.exit_code != 0:
+            raise CannotInject(f"Compose does not make the project: {made.log_tail().strip()[-500:]}")
 
     def _rootless(self) -> bool:
         return any("rootless" in each for each in self.engine.info().get("SecurityOptions") or ())
@@ -221,9 +248,10 @@ class Project:
         return said
 
     def remove(self) -> None:
-        """All of it, and the connection with the engine."""
+        """All of it, and the connection with the engine. The mark stays where that does not succeed, for `clean` to find."""
         try:
             remove(self.engine, self.name)
+            (self.folder / MARK).unlink(missing_ok=True)
         finally:
             self.engine.close()
 

@@ -41,7 +41,7 @@ def missing() -> str | None:
     if checkout.root() is None:
         return "the compose files and the Dockerfile are in the source: run it in a checkout"
     if importlib.util.find_spec("docker") is None:
-        return "the Docker SDK is not installed: make setup, or pip install -e './chaos[docker]'"
+        return project.NO_SDK
     reason = project.no_engine()
     if reason is None and project.compose() is None:
         return "an engine answers, but neither `docker compose` nor `docker-compose` is here, version 2 or newer"

@@ -215,7 +215,7 @@ def test_what_a_run_has_left_stays_where_no_engine_can_be_asked(tmp_path, monkey
     leftovers.hold(left).close()
     (left / project.MARK).write_text("{}")
     with pytest.raises(CannotInject, match="no engine answers"):
-        leftovers.remove(tmp_path)
+        leftovers.remove(tmp_path, print)
     assert left.exists()
 
 

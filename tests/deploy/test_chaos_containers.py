@@ -175,7 +175,7 @@ def made(tmp_path: Path, there: Any, monkeypatch: pytest.MonkeyPatch) -> Iterato
 def test_clean_removes_what_a_killed_run_has_left_etcd(tmp_path: Path, there: Any, made: Project) -> None:
     made.container("etcd-0").start()
     assert made.folder in leftovers.find(tmp_path / "out")
-    leftovers.remove(tmp_path / "out")
+    leftovers.remove(tmp_path / "out", print)
     assert not there.containers.list(all=True, filters={"label": f"{_LABEL}={made.name}"})
     assert not made.folder.exists()
 
