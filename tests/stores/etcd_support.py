@@ -214,7 +214,7 @@ class MiniEtcd:
     def _one_holds(compare: Compare, kv: KeyValue) -> bool:
         actual: Any = {"create": kv.create_revision, "mod": kv.mod_revision, "lease": kv.lease, "value": kv.value}[compare.target]
         operand: Any = compare.operand
-        return bool({"=": actual == operand, "<": actual < operand, ">": actual > operand}[compare.result])
+        return bool({"=": actual == operand, "!=": actual != operand, "<": actual < operand, ">": actual > operand}[compare.result])
 
     # ---- an operator's hands
 

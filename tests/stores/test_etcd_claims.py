@@ -122,6 +122,18 @@ async def test_a_claim_refuses_a_mark_that_moved(etcd: MiniEtcd) -> None:
         assert again == Elected(1, "e", elected.token, elected.token + 5)
 
 
+async def test_a_claim_refuses_its_own_token_as_somebody_elses_mark(etcd: MiniEtcd) -> None:
+    """A restored store may give a revision again that was a leader's token before: whoever knows of it says so."""
+    async with MiniDriver(etcd, "a") as a:
+        await a.open()
+        await a.stand()
+        elected = await a.expect(Elected)
+        etcd.put(MARK, f"{elected.token:020d}")
+        a.submit(Claim(1, "e", elected.token, elected.mark))
+        again = await a.expect(Elected, Claimed)
+        assert again == Elected(1, "e", elected.token, elected.token)
+
+
 async def test_a_claim_refuses_when_an_older_entry_appears(etcd: MiniEtcd) -> None:
     async with MiniDriver(etcd, "a") as a:
         await a.open()

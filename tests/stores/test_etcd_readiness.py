@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from leaderd.election.commands import Claim
+from leaderd.election.commands import Claim, RaiseMark
 from leaderd.election.events import Claimed, Elected, EntryGone
 from leaderd.stores.etcd.transactions import confirm, mark_text, parse_mark, place_of, ready_text
 from leaderd.stores.etcd.wire import Put, WireError
@@ -151,6 +151,20 @@ async def test_a_confirmation_that_is_late_changes_nothing(etcd: MiniEtcd) -> No
         etcd.put(MARK.decode(), ready_text(second + 1).decode())
         await b.wire.txn(confirm(place_of("p", "e"), second), None, 1.0)
         assert etcd.keys[MARK].value == ready_text(second + 1)
+
+
+async def test_a_raised_mark_is_a_claimed_one(etcd: MiniEtcd) -> None:
+    """Somebody has led with the very token of the next in line, in a store that was restored since, and says so: it never leads."""
+    async with MiniDriver(etcd, "a") as a, MiniDriver(etcd, "b") as b:
+        first, second = await two(etcd, a, b)
+        a.submit(RaiseMark(1, "e", second))
+        await a.until(lambda: etcd.keys[MARK].value == mark_text(second))
+        await a.withdraw(first)
+        elected = await b.expect(Elected)
+        if elected.mark < second:  # its watch had not told it yet
+            b.submit(Claim(1, "e", second, elected.mark))
+            elected = await b.expect(Elected, Claimed)
+        assert elected == Elected(1, "e", second, second)
 
 
 async def test_under_a_leader_of_another_make_it_is_tried_once(etcd: MiniEtcd) -> None:

@@ -90,6 +90,7 @@ def test_a_claim_compares_everything_at_once() -> None:
         Compare(own, "lease", "=", 0x1F),
         Compare(PLACE.prefix, "create", ">", 41, PLACE.end),
         Compare(PLACE.mark, "value", "<", b"%020d" % 43),
+        Compare(PLACE.mark, "value", "!=", b"%020d" % 42),
     }
     assert claim.success[0] == Put(PLACE.mark, b"%020d" % 42)
     assert all(isinstance(op, Get) for op in claim.failure)

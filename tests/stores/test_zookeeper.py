@@ -30,7 +30,7 @@ from leaderd.election.events import (
 from leaderd.election.problems import Outcome, Reason
 from leaderd.stores.address import Credentials
 from leaderd.stores.zookeeper import mark
-from leaderd.stores.zookeeper.paths import ready_text
+from leaderd.stores.zookeeper.paths import mark_text, ready_text
 from testbed import ZooKeeperCluster, require
 from tests.contract.harness import Candidate
 from tests.stores.zookeeper_support import Place
@@ -328,6 +328,48 @@ async def test_old_news_is_claimed(place: Place) -> None:
     two.submit(Claim(two.epoch, "e", elected.token, elected.mark))
     await two.expect(Claimed)
     assert two.store.traffic.requests - sent >= 1
+
+
+async def test_a_confirmation_that_is_late_changes_nothing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a mark that was written since, nor one that was deleted and made anew, and has come to the same version."""
+    monkeypatch.setattr(mark, "_SETTLE_S", 60.0)
+    one, first, two = await _two(place)
+    one.submit(Withdraw(1, "e", first.token))
+    elected = await two.expect(Elected)
+    two.submit(Claim(two.epoch, "e", elected.token, elected.mark))
+    await two.expect(Claimed)
+    contest = two.store._session._contests["e"]
+    known, node = contest._mark, contest.node
+    assert (known.value, known.claimed, known.fresh) == (elected.token, False, True)
+    monkeypatch.setattr(mark, "_SETTLE_S", 0.0)
+    higher = mark_text(elected.token + 1000)
+    await place.zk("set", known.path, higher)
+    known.fresh = True  # as if the watch had not told yet
+    await known.confirm(node, elected.token)
+    assert await _marked(place) == higher
+    await two.withdraw("e", elected.token)
+    known.version, known.fresh = (await place.zk("get", known.path))[1].version, True
+    await known.confirm(node, elected.token)
+    assert await _marked(place) == higher
+
+
+async def test_a_raised_mark_is_a_claimed_one(place: Place) -> None:
+    """Somebody has led with the very token of the next in line, in a store that was restored since, and says so: it never leads."""
+    one, first, two = await _two(place)
+    token = two.entries()[0].token
+    assert token is not None
+    one.raise_mark("e", token)
+
+    async def claimed() -> bool:
+        return await _marked(place) == mark_text(token)
+
+    await place.until_operator(claimed, 3.0, "the mark says that the token was claimed")
+    one.submit(Withdraw(1, "e", first.token))
+    elected = await two.expect(Elected)
+    if elected.mark < token:  # its watch had not told it yet
+        two.submit(Claim(two.epoch, "e", token, elected.mark))
+        elected = await two.expect(Elected)
+    assert (elected.token, elected.mark) == (token, token)
 
 
 async def test_nobody_gets_ready_before_a_leader_that_was_ready_has_confirmed(place: Place) -> None:

@@ -19,7 +19,7 @@ from leaderd.stores.etcd.wire import (
     WatchMessage,
 )
 
-_RESULTS = {"=": pb.Compare.EQUAL, "<": pb.Compare.LESS, ">": pb.Compare.GREATER}
+_RESULTS = {"=": pb.Compare.EQUAL, "!=": pb.Compare.NOT_EQUAL, "<": pb.Compare.LESS, ">": pb.Compare.GREATER}
 
 
 def txn_request(txn: Txn) -> pb.TxnRequest:

@@ -100,9 +100,9 @@ class Readiness:
         self._on_begun(self)
 
     def changed(self, event: WatchEvent) -> None:
-        """The mark was written: by us, if it is our token; by the leader, when it got ready or later, if it is the leader's."""
+        """The mark was written: by us, getting ready; by the leader, when it got ready or later, if it is the leader's token."""
         mark = None if event.deleted else tx.parse_mark(event.kv.value)
-        if mark == self._token or not self._watching:
+        if not self._watching or (mark == self._token and event.kv.value == tx.ready_text(self._token)):
             return
         if mark == self._leader.create_revision and not self._raised:
             if event.kv.value == tx.mark_text(mark):

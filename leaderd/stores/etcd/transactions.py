@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 from leaderd.stores.etcd.wire import Compare, Delete, Found, Get, KeyValue, Put, Txn, TxnReply
 
-MARK_DIGITS = 20
 QUEUE_LIMIT = 100
 # etcd takes 128 operations a transaction by default (`--max-txn-ops`), at each level of nesting less those of the level above.
 _FLAT_LIMIT = 100
@@ -165,9 +164,12 @@ def claim(place: Place, lease: int, token: int) -> Txn:
             # Every entry of the place was created no earlier than ours.
             # Safety: see test_a_claim_refuses_when_an_older_entry_appears
             Compare(place.prefix, "create", ">", token - 1, place.end),
-            # At our token it was raised already, by this entry's `get_ready`.
+            # At our token it was raised already, by this entry's `get_ready`, if it says so. If not, somebody has led with this
+            # very token: the store was restored, and counts its revisions anew.
             # Safety: see test_a_claim_refuses_a_mark_that_moved
             Compare(place.mark, "value", "<", mark_text(token + 1)),
+            # Safety: see test_a_claim_refuses_its_own_token_as_somebody_elses_mark
+            Compare(place.mark, "value", "!=", mark_text(token)),
         ),
         (Put(place.mark, mark_text(token)), get_queue(place)),
         (Get(own), Get(place.mark, keys_only=False), get_older(place, token)),
@@ -195,6 +197,7 @@ def get_ready(place: Place, lease: int, token: int, leader: KeyValue) -> Txn:
 
 def confirm(place: Place, token: int) -> Txn:
     """Say that who was ready leads, unless the mark was raised since; and list the queue."""
+    # Safety: see test_a_confirmation_that_is_late_changes_nothing
     ready = Compare(place.mark, "value", "=", ready_text(token))
     return Txn((ready,), (Put(place.mark, mark_text(token)), get_queue(place)), (get_queue(place),))
 
@@ -207,10 +210,11 @@ def withdraw(place: Place, lease: int, token: int) -> Txn:
 
 
 def raise_mark(place: Place, mark: int) -> Txn:
-    """Raise the high-water mark to at least `mark`; never lower it."""
+    """Raise the high-water mark to at least `mark`, and have it say that this was claimed; never lower it."""
     put = Put(place.mark, mark_text(mark))
     make = Txn((Compare(place.mark, "create", "=", 0),), (put,))
-    return Txn((Compare(place.mark, "value", "<", mark_text(mark)),), (put,), (make,))
+    # Safety: see test_a_raised_mark_is_a_claimed_one
+    return Txn((Compare(place.mark, "value", "<", mark_text(mark + 1)),), (put,), (make,))
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,7 +69,7 @@ class Compare:
 
     key: bytes
     target: Literal["create", "mod", "lease", "value"]
-    result: Literal["=", "<", ">"]
+    result: Literal["=", "!=", "<", ">"]
     operand: int | bytes
     range_end: bytes = b""
 

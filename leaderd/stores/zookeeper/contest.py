@@ -89,7 +89,7 @@ class Contest:
             # Safety: see test_first_by_a_look_it_is_not_ready
             if self._in_order and self._own_watched and self._ready.holds(token) and session.recent(self._ready.sent_at_s):
                 session.emit(Claimed(session.epoch, self.place.election, token, self._ready.sent_at_s))
-                session.spawn(self._mark.confirm(token))
+                session.spawn(self._mark.confirm(node, token))
                 return None
             if mark != self._ready.mark_below(token):
                 session.emit(Elected(session.epoch, self.place.election, token, self._ready.mark_below(token)))

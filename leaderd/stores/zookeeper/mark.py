@@ -52,10 +52,11 @@ class Mark:
         self.claimed = data == paths.mark_text(mark)
 
     async def raise_to(self, mark: int) -> None:
-        """Have the store hold at least `mark`; never lowers it."""
+        """Have the store hold at least `mark`, and say that this was claimed; never lowers it."""
         for _ in range(_RAISE_ATTEMPTS):
             await self.read()
-            if self.value >= mark:
+            # Safety: see test_a_raised_mark_is_a_claimed_one
+            if self.value > mark or (self.value == mark and self.claimed):
                 return
             version = self.version
 
@@ -64,17 +65,25 @@ class Mark:
 
             await self._client.multi(build)
 
-    async def confirm(self, token: int) -> None:
+    async def confirm(self, node: str, token: int) -> None:
         """Say that we lead, which no request has said, unless the mark was written since. If this fails the next in line claims.
 
-        Not in the way of a hand-over, but a moment later.
+        Not in the way of a hand-over, but a moment later. Only while our node is there: a mark that was deleted and made anew
+        counts its versions from 0 again, and a request may be sent long after it was made.
         """
         await asyncio.sleep(_SETTLE_S)
-        if self.value == token and not self.claimed:
-            try:
-                await self._client.set(self.path, paths.mark_text(token), self.version)
-            except kz.KazooException:
-                pass
+        if self.value != token or self.claimed or not self.fresh:
+            return
+
+        def build(multi: Any, version: int = self.version) -> None:  # noqa: ANN401 - kazoo is untyped
+            multi.check(node, -1)
+            # Safety: see test_a_confirmation_that_is_late_changes_nothing
+            multi.set_data(self.path, paths.mark_text(token), version)
+
+        try:
+            await self._client.multi(build)
+        except kz.KazooException:
+            pass
 
     def raised(self, token: int) -> None:
         """Our own claim raised it."""

@@ -52,11 +52,13 @@ class Readiness:
 
     def holds(self, token: int | None) -> bool:
         """Whether the mark is `token`, raised by us, and would not be so without our knowledge."""
-        return token is not None and token == self._token and self._mark.fresh and self._mark.value == token
+        known = self._mark
+        return token is not None and token == self._token and known.fresh and known.value == token and not known.claimed
 
     def mark_below(self, token: int) -> int:
-        """The mark as it was before our own entry raised it: nobody else can have raised it to our token."""
-        if self._mark.value != token:
+        """The mark as it was before our own entry raised it. If it says that our token was claimed, somebody has led with it: the
+        store was restored, and counts anew."""
+        if self._mark.value != token or self._mark.claimed:
             return self._mark.value
         return self._below if self._below is not None else token - 1
 

@@ -73,8 +73,9 @@ class QueueCluster(Cluster):
             entry = self.find(election, sid)
             if entry is None or entry.token != token:
                 return False
-            if self.marks[election] not in {mark, token}:
-                return self.marks[election] + 2
+            now = self.marks[election]
+            if now != mark and not (now == token and self.is_unclaimed(election)):
+                return now + 2
             self.set_mark(election, token)
             self.next_revision()
             return True
@@ -105,11 +106,15 @@ class QueueCluster(Cluster):
         """Raise the mark."""
 
         def change() -> None:
-            if self.marks[election] < mark:
+            if self.marks[election] < mark or (self.marks[election] == mark and self.is_unclaimed(election)):
                 self.set_mark(election, mark)
             self.next_revision()
 
         self.commit(node, change, respond)
+
+    def is_unclaimed(self, election: str) -> bool:
+        """Whether the mark is a token that was never claimed; where nobody raises it before its turn, it never is."""
+        return False
 
     def set_mark(self, election: str, mark: int) -> None:
         """Write the mark."""
