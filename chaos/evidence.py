@@ -164,7 +164,9 @@ def _answer(line: Line) -> Answer:
     token, until_ns = line.get("token"), line.get("until_ns")
     until_s = None if until_ns is None else until_ns / 1e9
     state = str(line.get("state") or "")
-    return Answer(_holder(line), line["at_ns"] / 1e9, line["got_ns"] / 1e9, bool(line["leader"]), state, token, until_s)
+    most_ns = line.get("until_most_ns")
+    most_s = None if most_ns is None else most_ns / 1e9
+    return Answer(_holder(line), line["at_ns"] / 1e9, line["got_ns"] / 1e9, bool(line["leader"]), state, token, until_s, most_s)
 
 
 def _take_unpromised(run: Run, line: Line) -> None:

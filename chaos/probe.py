@@ -107,8 +107,9 @@ class Probe:
             if reply.status == 200:
                 # Who promises nothing has claimed the instant of its answer only; we take it for leading until the next one.
                 until_ns = answer.get("valid_until_boottime_ns", asked_ns)
-                if self._elsewhere:
+                if self._elsewhere:  # of another clock: it ends between the two, for what is left is as of its answer, in whole ms
                     until_ns = asked_ns + int(answer["valid_for_ms"]) * 1_000_000
+                    facts["until_most_ns"] = until_ns + got_ns - asked_ns + 1_000_000
                 elif self._true_ns is not None:
                     until_ns = self._true_ns(until_ns)
                 facts |= {"token": answer["token"], "until_ns": until_ns}

@@ -54,7 +54,12 @@ class ZooKeeperCluster(Cluster):
         self.tls = tls
         self._installed = fetch.installed("zookeeper", version)
         self._java = fetch.java() or "java"
-        self._properties: dict[str, str] = {"zookeeper.admin.enableServer": "false"}
+        self._properties: dict[str, str] = {
+            "zookeeper.admin.enableServer": "false",
+            # A follower tries a new leader five times, and then waits for initLimit until that one gives up, too: 10 s without a
+            # leader (seen on 3.9) where a busy machine has its JVM open the port half a second late.
+            "zookeeper.leaderConnectDelayDuringRetryMs": "500",
+        }
         if container_check_ms is not None:
             self._properties["znode.container.checkIntervalMs"] = str(container_check_ms)
         if tls is not None:
@@ -142,6 +147,17 @@ class ZooKeeperCluster(Cluster):
         if mode.group(1) in ("leader", "standalone"):
             return View(epoch, index)
         return View(epoch, None)
+
+    def _is_ready(self) -> bool:
+        return self.tls is None or all(self._accepts(index) for index in self.serving)
+
+    def _accepts(self, index: int) -> bool:
+        """Whether the port with TLS, which is opened after the other, is open."""
+        try:
+            with socket.create_connection((self.hosts[index], self._port(index, 3)), timeout=1.5):
+                return True
+        except OSError:
+            return False
 
     # Four-letter words
 

@@ -19,7 +19,8 @@ class Listener:
     def __init__(self, handler: Handler) -> None:
         self._handler = handler
         self._server: asyncio.Server | None = None
-        self._tasks: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._writers: list[asyncio.StreamWriter] = []
         self._over = False
         self.port = 0
 
@@ -33,7 +34,7 @@ class Listener:
         self._server.close()
 
     async def aclose(self) -> None:
-        """Listen no longer, cancel every handler, and drop what it served."""
+        """Listen no longer, cancel every handler, and drop what was served. Raises what a handler has raised."""
         self._over = True
         if self._server is not None:
             for sock in self._server.sockets:
@@ -42,27 +43,26 @@ class Listener:
             for _ in range(3):
                 await asyncio.sleep(0)
             self._server.close()
-        tasks = tuple(self._tasks)
-        for task in tasks:
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        raised = [each for each in await asyncio.gather(*self._tasks, return_exceptions=True) if isinstance(each, Exception)]
+        for writer in self._writers:  # also what a handler has left to be sent, and nobody reads
+            writer.transport.abort()
+        await asyncio.sleep(0)
+        if raised:
+            raise raised[0]
 
     def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._over:
             writer.transport.abort()
             return
-        task = asyncio.ensure_future(self._serve(reader, writer))
-        self._tasks[task] = writer
-        task.add_done_callback(self._served)
+        self._writers.append(writer)
+        self._tasks.add(asyncio.ensure_future(self._serve(reader, writer)))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await self._handler(reader, writer)
-
-    def _served(self, task: asyncio.Task[None]) -> None:
-        writer = self._tasks.pop(task)
-        if task.cancelled():
-            writer.transport.abort()
-        else:
+        try:
+            await self._handler(reader, writer)
+        finally:
             writer.close()
 
 

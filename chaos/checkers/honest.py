@@ -12,7 +12,10 @@ LEADING = frozenset({"leader", "suspended"})
 
 
 class Answer(NamedTuple):
-    """One answer of one instance: when it was asked and the answer received, and what it said. Seconds of one clock."""
+    """One answer of one instance: when it was asked and the answer received, and what it said. Seconds of one clock.
+
+    `until_most_s`: the promise ends between that and `until_s`, of somebody who has another clock.
+    """
 
     holder: str
     asked_s: float
@@ -21,6 +24,7 @@ class Answer(NamedTuple):
     state: str
     token: int | None = None
     until_s: float | None = None
+    until_most_s: float | None = None
 
 
 def dishonest(answers: Iterable[Answer], promise_s: float) -> list[Finding]:
@@ -49,5 +53,6 @@ def _wrong(answer: Answer, promise_s: float, told: dict[tuple[str, int], float])
     if answer.until_s > answer.got_s + promise_s:
         yield f"promises {answer.until_s - answer.got_s:.4f} s, though {promise_s:g} s were asked for"
     before_s = told.get((answer.holder, answer.token))
-    if before_s is not None and answer.until_s < before_s:
+    most_s = answer.until_s if answer.until_most_s is None else answer.until_most_s
+    if before_s is not None and most_s < before_s:
         yield f"promises until {answer.until_s:.4f}, earlier than {before_s:.4f}, which it had promised in the same term"

@@ -162,7 +162,9 @@ def test_a_successor_leads_while_the_hook_on_lose_still_hangs(
             wait_until(second.leads, 20.0, "pod-b leads")
             wait_until(hangs, 4.0, "the hook runs")  # it may not have been given a processor before
         else:
-            assert wait_until(lambda: second.leads() and [bool(came) and not ended(came[0])], 20.0, "pod-b leads") == [True]
+            wait_until(second.leads, 20.0, "pod-b leads")
+            wait_until(lambda: came, 4.0, "the hook is called")
+            assert not ended(came[0])
             wait_until(lambda: ended(came[0]), 15.0, "it is given up at its bound")
         assert first.wait(30.0) == 0
     finally:
