@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SEEDS ?= 2000
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint sim chaos chaos-smoke images images-smoke bench servers setup clean
+.PHONY: demo test lint sim chaos chaos-smoke images images-smoke bench servers validators setup clean
 
 setup: $(VENV)/.dev
 
@@ -24,11 +24,16 @@ $(VENV)/.dev: pyproject.toml chaos/pyproject.toml requirements-dev.txt
 demo: $(VENV)/.run
 	@$(BIN)/python -m demo
 
+# Real servers: unpacked into .cache from Debian packages, or found on PATH.
 servers: $(VENV)/.dev
 	$(BIN)/python -m testbed fetch
 
-# Real servers: unpacked into .cache from Debian packages, or found on PATH; validators of what is deployed: installed there, too.
-# The core's own tests go once more, for their coverage: every branch of it. Where servers cannot be had their tests are skipped, loudly; in CI that is a failure.
+# Of images, manifests and the like: from PyPI, in an environment of their own in .cache.
+validators: $(VENV)/.dev
+	$(BIN)/python -m tests.deploy.tools
+
+# Where servers or validators cannot be had their tests are skipped, loudly; in CI that is a failure.
+# The core's own tests go once more, for their coverage: every branch of it.
 test: $(VENV)/.dev
 	$(BIN)/python -m testbed fetch || test -z "$$CI"
 	$(BIN)/python -m tests.deploy.tools || test -z "$$CI"

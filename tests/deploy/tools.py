@@ -55,9 +55,13 @@ def _is_made() -> bool:
 
 
 def main() -> int:
-    """Make the environment anew, if it is not what the requirements say."""
-    if _is_made():
-        return 0
+    """Make the environment anew, if it is not what the requirements say. Who else is at it waits, and finds it done."""
+    folder().parent.mkdir(parents=True, exist_ok=True)
+    with fetch.locked(folder().with_suffix(".lock")):
+        return 0 if _is_made() else _make()
+
+
+def _make() -> int:
     venv.EnvBuilder(with_pip=True, clear=True).create(folder())
     done = subprocess.run([folder() / "bin" / "pip", "install", "-q", "--require-hashes", "-r", str(REQUIREMENTS)])
     if done.returncode == 0:
