@@ -17,7 +17,7 @@ $(VENV)/.run: pyproject.toml
 # In two steps, because pip checks the hash of everything or of nothing, and what lies here has none.
 $(VENV)/.dev: pyproject.toml chaos/pyproject.toml requirements-dev.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q --require-hashes --only-binary :all: -r requirements-dev.txt
+	$(BIN)/pip install -q --no-compile --require-hashes --only-binary :all: -r requirements-dev.txt
 	$(BIN)/pip install -q --no-deps --no-build-isolation -e . -e ./chaos
 	touch $(VENV)/.run $@
 
