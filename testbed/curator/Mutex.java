@@ -1,8 +1,6 @@
 import java.io.BufferedReader;
 import java.io.InputStreamReader;
 import java.nio.charset.StandardCharsets;
-import java.util.concurrent.Semaphore;
-import java.util.concurrent.TimeUnit;
 import org.apache.curator.framework.CuratorFramework;
 import org.apache.curator.framework.CuratorFrameworkFactory;
 import org.apache.curator.framework.recipes.locks.InterProcessMutex;
@@ -39,15 +37,14 @@ public final class Mutex {
                 .addListener((ignored, state) -> LINES.say("state", "\"state\":" + Lines.quote(state.name())));
         client.start();
         InterProcessMutex mutex = new InterProcessMutex(client, arguments[1]);
-        Semaphore releases = new Semaphore(0);
-        long holdMs = Long.parseLong(arguments[3]);
-        Thread taker = new Thread(() -> take(mutex, releases, holdMs), "taker");
+        Hold hold = new Hold(Long.parseLong(arguments[3]));
+        Thread taker = new Thread(() -> take(mutex, hold), "taker");
         LINES.say("started", "\"id\":" + Lines.quote(arguments[2]));
         taker.start();
         BufferedReader commands = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
         for (String line = commands.readLine(); line != null && !line.trim().equals("quit"); line = commands.readLine()) {
             if (line.trim().equals("release")) {
-                releases.release();
+                hold.release();
             } else {
                 LINES.say("error", "\"message\":" + Lines.quote("unknown command " + line));
             }
@@ -58,20 +55,15 @@ public final class Mutex {
     }
 
     /** Take it, hold it, give it back, until we are interrupted. */
-    private static void take(InterProcessMutex mutex, Semaphore releases, long holdMs) {
+    private static void take(InterProcessMutex mutex, Hold hold) {
         try {
             while (true) {
                 mutex.acquire();
-                releases.drainPermits();
+                hold.begin();
                 LINES.say("acquired", null);
                 String reason = "interrupted";
                 try {
-                    if (holdMs > 0) {
-                        reason = releases.tryAcquire(holdMs, TimeUnit.MILLISECONDS) ? "released" : "held";
-                    } else {
-                        releases.acquire();
-                        reason = "released";
-                    }
+                    reason = hold.end();
                 } finally {
                     LINES.say("lost", "\"reason\":" + Lines.quote(reason));
                     mutex.release();

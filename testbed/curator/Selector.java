@@ -2,8 +2,6 @@ import java.io.BufferedReader;
 import java.io.InputStreamReader;
 import java.nio.charset.StandardCharsets;
 import java.util.StringJoiner;
-import java.util.concurrent.Semaphore;
-import java.util.concurrent.TimeUnit;
 import org.apache.curator.framework.CuratorFramework;
 import org.apache.curator.framework.CuratorFrameworkFactory;
 import org.apache.curator.framework.recipes.leader.LeaderSelector;
@@ -24,11 +22,10 @@ import org.apache.curator.retry.RetryForever;
  */
 public final class Selector extends LeaderSelectorListenerAdapter {
     private final Lines lines = new Lines();
-    private final Semaphore releases = new Semaphore(0);
-    private final long holdMs;
+    private final Hold hold;
 
-    private Selector(long holdMs) {
-        this.holdMs = holdMs;
+    private Selector(Hold hold) {
+        this.hold = hold;
     }
 
     public static void main(String[] arguments) throws Exception {
@@ -39,7 +36,7 @@ public final class Selector extends LeaderSelectorListenerAdapter {
         int sessionMs = Integer.parseInt(arguments[4]);
         CuratorFramework client =
                 CuratorFrameworkFactory.newClient(arguments[0], sessionMs, sessionMs, new RetryForever(100));
-        Selector candidate = new Selector(Long.parseLong(arguments[3]));
+        Selector candidate = new Selector(new Hold(Long.parseLong(arguments[3])));
         client.getConnectionStateListenable()
                 .addListener((ignored, state) -> candidate.lines.say("state", "\"state\":" + Lines.quote(state.name())));
         client.start();
@@ -56,16 +53,11 @@ public final class Selector extends LeaderSelectorListenerAdapter {
     /** Lead for the hold, until a release, or until Curator interrupts us because the connection is in doubt. */
     @Override
     public void takeLeadership(CuratorFramework client) {
-        releases.drainPermits();
+        hold.begin();
         lines.say("acquired", null);
         String reason;
         try {
-            if (holdMs > 0) {
-                reason = releases.tryAcquire(holdMs, TimeUnit.MILLISECONDS) ? "released" : "held";
-            } else {
-                releases.acquire();
-                reason = "released";
-            }
+            reason = hold.end();
         } catch (InterruptedException interrupted) {
             Thread.currentThread().interrupt();
             reason = "interrupted";
@@ -81,7 +73,7 @@ public final class Selector extends LeaderSelectorListenerAdapter {
                     list(selector);
                     break;
                 case "release":
-                    releases.release();
+                    hold.release();
                     break;
                 case "quit":
                     return;

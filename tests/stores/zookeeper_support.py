@@ -13,6 +13,8 @@ from typing import Any
 from kazoo.client import KazooClient
 from kazoo.protocol.serialization import Create
 
+from leaderd.election.commands import Withdraw
+from leaderd.election.events import Withdrawn
 from leaderd.stores.address import parse_address
 from testbed import ZooKeeperCluster
 from tests.contract.harness import Bench, Candidate
@@ -54,6 +56,11 @@ class Place(Bench):
     async def zk(self, call: str, *args: Any, **more: Any) -> Any:
         """One call of the operator's own client."""
         return await asyncio.to_thread(getattr(self.eyes, call), *args, **more)
+
+    async def marked(self) -> bytes:
+        """The high-water mark, as stored."""
+        data, _ = await self.zk("get", f"/{self.path}/.leaderd/e/mark")
+        return bytes(data)
 
     async def names(self, election: str = "e") -> list[str]:
         return sorted(await self.zk("get_children", f"/{self.path}/{election}"))
@@ -153,3 +160,13 @@ class Script:
     async def _frame(self, reader: asyncio.StreamReader) -> bytes:
         (length,) = struct.unpack(">i", await reader.readexactly(4))
         return await reader.readexactly(length)
+
+
+async def requests_after(place: Place, several: list[Candidate], pause_s: float) -> list[int]:
+    await place.pause(pause_s)
+    return [one.store.traffic.requests for one in several]
+
+
+async def leave(one: Candidate, token: int) -> None:
+    one.submit(Withdraw(one.epoch, "e", token))
+    assert (await one.expect(Withdrawn)).problem is None
