@@ -28,9 +28,10 @@ from leaderd.election.records import RecordKind
 from leaderd.stores.etcd.channel import GrpcWire, open_channel
 from leaderd.stores.etcd.client import Client
 from leaderd.stores.etcd.errors import problem_of, reason_of
-from leaderd.stores.etcd.transactions import Place, key_text, name_text, parse_mark, place_of, shelf_of
+from leaderd.stores.etcd.transactions import Place, key_text, name_text, place_of, shelf_of
 from leaderd.stores.etcd.transactions import foreign as why_foreign
 from leaderd.stores.etcd.wire import Compare, Found, Get, KeyValue, Put, Txn, Wire, WireError
+from leaderd.stores.marks import parse_mark
 
 _LISTED = 32
 _LOOKED_UP = 4

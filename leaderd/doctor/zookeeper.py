@@ -33,6 +33,7 @@ from leaderd.doctor.second_look import Head, Look, begun, examine_queues
 from leaderd.doctor.words import say
 from leaderd.election.records import RecordKind
 from leaderd.stores.base import Traffic
+from leaderd.stores.marks import parse_mark
 from leaderd.stores.zookeeper.paths import (
     LOCK_NAME,
     NO_SESSION,
@@ -40,7 +41,6 @@ from leaderd.stores.zookeeper.paths import (
     in_order,
     is_in_sequence,
     name_text,
-    parse_mark,
     place_of,
     records_directory,
 )

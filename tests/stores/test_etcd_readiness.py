@@ -8,8 +8,9 @@ import pytest
 
 from leaderd.election.commands import Claim, RaiseMark
 from leaderd.election.events import Claimed, Elected, EntryGone
-from leaderd.stores.etcd.transactions import confirm, mark_text, parse_mark, place_of, ready_text
+from leaderd.stores.etcd.transactions import confirm, place_of
 from leaderd.stores.etcd.wire import Put, WireError
+from leaderd.stores.marks import mark_text, parse_mark, ready_text
 from tests.stores.etcd_support import MiniDriver, MiniEtcd
 
 MARK = b"p/.leaderd/e/mark"

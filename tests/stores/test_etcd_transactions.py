@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from leaderd.stores import marks
 from leaderd.stores.etcd import transactions as tx
 from leaderd.stores.etcd.wire import Compare, Found, Get, Header, KeyValue, Put, Txn, TxnReply
 
@@ -41,10 +42,10 @@ def test_the_range_holds_the_place_and_nothing_else() -> None:
 
 @given(st.integers(0, (1 << 63) - 1), st.integers(0, (1 << 63) - 1))
 def test_marks_compare_as_numbers(one: int, other: int) -> None:
-    for text in (tx.mark_text, tx.ready_text):
-        assert (text(one) < tx.mark_text(other)) == (one < other)
-        assert (tx.mark_text(one) < text(other)) == (one < other or (one == other and text is tx.ready_text))
-        assert tx.parse_mark(text(one)) == one
+    for text in (marks.mark_text, marks.ready_text):
+        assert (text(one) < marks.mark_text(other)) == (one < other)
+        assert (marks.mark_text(one) < text(other)) == (one < other or (one == other and text is marks.ready_text))
+        assert marks.parse_mark(text(one)) == one
 
 
 @pytest.mark.parametrize(
@@ -52,7 +53,7 @@ def test_marks_compare_as_numbers(one: int, other: int) -> None:
     [b"", b"7", b"0" * 19, b"0" * 21, b"-" + b"0" * 19, b" " * 20, "٣".encode() * 10, b"1" * 19 + b"\n", b"1" * 20 + b" readily"],
 )
 def test_anything_else_is_no_mark(text: bytes) -> None:
-    assert tx.parse_mark(text) is None
+    assert marks.parse_mark(text) is None
 
 
 @given(st.binary(max_size=3000))
@@ -115,7 +116,7 @@ def reply_to_stand(own: Found, mark: Found, newest: Found) -> TxnReply:
 
 def test_what_standing_saw() -> None:
     own, old = KeyValue(PLACE.key(1), 9, 9, 1), KeyValue(PLACE.key(2), 8, 8, 2)
-    mark = Found((KeyValue(PLACE.mark, 1, 1, 0, tx.mark_text(3)),))
+    mark = Found((KeyValue(PLACE.mark, 1, 1, 0, marks.mark_text(3)),))
     seen = tx.stood(reply_to_stand(Found((own,)), mark, Found((own, old))))
     assert seen is not None
     assert seen.older == tx.Older((old,), True, 10)

@@ -18,6 +18,7 @@ from kazoo.protocol.connection import ConnectionHandler
 from kazoo.protocol.states import KeeperState
 
 from leaderd.election.problems import Outcome, Reason
+from leaderd.stores import marks
 from leaderd.stores.address import Tls
 from leaderd.stores.zookeeper import connection, errors, paths
 
@@ -70,16 +71,16 @@ def test_any_data_can_be_shown(data: bytes) -> None:
     text = paths.name_text(data)
     assert len(text) <= 255
     assert text.isprintable()
-    mark = paths.parse_mark(data)
-    assert mark is None or data in {paths.mark_text(mark), paths.ready_text(mark)}
+    mark = marks.parse_mark(data)
+    assert mark is None or data in {marks.mark_text(mark), marks.ready_text(mark)}
 
 
 def test_marks() -> None:
-    assert paths.parse_mark(paths.mark_text(42)) == paths.parse_mark(paths.ready_text(42)) == 42
-    assert paths.mark_text(42) != paths.ready_text(42)
-    assert paths.parse_mark(b"42") is None
-    assert paths.parse_mark("٤".encode() * 10) is None
-    assert paths.parse_mark(b"") is None
+    assert marks.parse_mark(marks.mark_text(42)) == marks.parse_mark(marks.ready_text(42)) == 42
+    assert marks.mark_text(42) != marks.ready_text(42)
+    assert marks.parse_mark(b"42") is None
+    assert marks.parse_mark("٤".encode() * 10) is None
+    assert marks.parse_mark(b"") is None
 
 
 # ---- errors

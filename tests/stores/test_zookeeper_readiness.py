@@ -12,8 +12,8 @@ from leaderd.election.events import (
     QueueSeen,
     Withdrawn,
 )
+from leaderd.stores.marks import mark_text, ready_text
 from leaderd.stores.zookeeper import mark
-from leaderd.stores.zookeeper.paths import mark_text, ready_text
 from tests.contract.harness import Candidate
 from tests.stores.zookeeper_support import Place, leave, requests_after
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from leaderd.election.events import Claimed, Elected, EntryGone, Queued, StandFailed, Withdrawn
 from leaderd.election.problems import Outcome, Problem, Reason
+from leaderd.stores import marks
 from leaderd.stores.etcd import transactions as tx
 from leaderd.stores.etcd.errors import is_lease_missing, problem_of
 from leaderd.stores.etcd.predecessor import Predecessor
@@ -66,7 +67,7 @@ class Queue:
                 if seen is None:
                     await self._refuse(Reason.STORE_ERROR, "the store lost what it had just written")
                     return
-                mark = tx.parse_mark(seen.mark)
+                mark = marks.parse_mark(seen.mark)
                 if mark is None:
                     text = tx.name_text(seen.mark)[:40]
                     await self._refuse(
@@ -235,7 +236,7 @@ class Queue:
         if not mark.kvs:
             await self._refuse(Reason.STORE_ERROR, f"the high-water mark {tx.key_text(self.place.mark)} was deleted")
             return
-        found = tx.parse_mark(mark.kvs[0].value)
+        found = marks.parse_mark(mark.kvs[0].value)
         if found is None:
             text = tx.name_text(mark.kvs[0].value)[:40]
             await self._refuse(Reason.FOREIGN_ENTRY, f"{tx.key_text(self.place.mark)} holds {text!r}, not a high-water mark")

@@ -18,7 +18,7 @@ expired in the meantime, then that deadline has passed, too. News may be old, an
 renewal, or the transaction itself, found us waiting behind the leader not longer than half the ttl ago, or a claim is sent.
 
 If whoever is behind us had raised the mark by then, we would have to stand anew, and it would lead before us. So a mark that was
-raised to get ready says so (`transactions.ready_text`), and nobody gets ready under a leader until the mark is the leader's token
+raised to get ready says so (`marks.ready_text`), and nobody gets ready under a leader until the mark is the leader's token
 and does not say so. A claim writes it plainly; who leads without one confirms it a moment later (`transactions.confirm`). If that
 fails, the next in line does not get ready, and sends a claim.
 """
@@ -28,6 +28,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from leaderd.stores import marks
 from leaderd.stores.etcd import transactions as tx
 from leaderd.stores.etcd.transactions import Place
 from leaderd.stores.etcd.wire import KeyValue, WatchEvent, WireError
@@ -101,11 +102,11 @@ class Readiness:
 
     def changed(self, event: WatchEvent) -> None:
         """The mark was written: by us, getting ready; by the leader, when it got ready or later, if it is the leader's token."""
-        mark = None if event.deleted else tx.parse_mark(event.kv.value)
-        if not self._watching or (mark == self._token and event.kv.value == tx.ready_text(self._token)):
+        mark = None if event.deleted else marks.parse_mark(event.kv.value)
+        if not self._watching or (mark == self._token and event.kv.value == marks.ready_text(self._token)):
             return
         if mark == self._leader.create_revision and not self._raised:
-            if event.kv.value == tx.mark_text(mark):
+            if event.kv.value == marks.mark_text(mark):
                 self._on_begun(self)
             return
         # Safety: see test_a_mark_that_is_written_ends_it

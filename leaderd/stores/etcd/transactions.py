@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 
 from leaderd.stores.etcd.wire import Compare, Delete, Found, Get, KeyValue, Put, Txn, TxnReply
+from leaderd.stores.marks import mark_text, ready_text
 
 QUEUE_LIMIT = 100
 # etcd takes 128 operations a transaction by default (`--max-txn-ops`), at each level of nesting less those of the level above.
@@ -19,8 +20,6 @@ _GROUP = 40
 # How many entries of a queue a renewal lists.
 _LISTED = 32
 _LEASE = re.compile(rb"[0-9a-f]{1,16}")
-_READY = b" ready"
-_MARK = re.compile(rb"([0-9]{20})(?: ready)?")
 _NAME_LIMIT = 255
 
 
@@ -65,25 +64,6 @@ def place_of(path: str, election: str) -> Place:
     """The place of an election under the store's path (which has no slash at either end, and may be empty)."""
     root = f"{path}/" if path else ""
     return Place(election, f"{root}{election}/".encode(), f"{root}.leaderd/{election}/mark".encode())
-
-
-def mark_text(mark: int) -> bytes:
-    """A high-water mark as stored: of fixed width, so that etcd's comparison of bytes is one of numbers."""
-    return b"%020d" % mark
-
-
-def ready_text(token: int) -> bytes:
-    """A mark that whoever is ready has raised to its own token: it does not say that the token was ever claimed.
-
-    As bytes it is above the plain mark of the same number, and below that of the next.
-    """
-    return mark_text(token) + _READY
-
-
-def parse_mark(text: bytes) -> int | None:
-    """The number of a stored high-water mark, of either kind; None if it is not one. Other widths would not compare as numbers."""
-    found = _MARK.fullmatch(text)
-    return int(found[1]) if found else None
 
 
 def name_text(value: bytes) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from kazoo import exceptions as kz
 
-from leaderd.stores.zookeeper import paths
+from leaderd.stores import marks
 from leaderd.stores.zookeeper.errors import SKIPPED
 from leaderd.stores.zookeeper.mark import Mark
 from leaderd.stores.zookeeper.transport import Client
@@ -31,7 +31,7 @@ async def claim(client: Client, node: str, mark: Mark, token: int) -> Claimed:
         # Safety: see test_claim_without_reverifying_the_own_key
         multi.check(node, -1)
         # Safety: see test_no_high_water_mark
-        multi.set_data(mark.path, paths.mark_text(token), version)
+        multi.set_data(mark.path, marks.mark_text(token), version)
 
     results = await client.multi(build)
     failed = [result for result in results if isinstance(result, Exception)]

@@ -10,6 +10,7 @@ from kazoo import exceptions as kz
 from kazoo.protocol.states import EventType
 
 from leaderd.election.problems import Reason
+from leaderd.stores import marks
 from leaderd.stores.zookeeper import paths
 from leaderd.stores.zookeeper.errors import RefusedError
 
@@ -45,11 +46,11 @@ class Mark:
         except BaseException:
             self._watched = self._watched and not watch  # whether it was set is not known
             raise
-        mark = paths.parse_mark(data)
+        mark = marks.parse_mark(data)
         if mark is None:
             raise RefusedError(Reason.FOREIGN_ENTRY, f"{self.path} holds {paths.name_text(data)[:40]!r}, not a high-water mark")
         self.value, self.version, self.fresh = mark, int(stat.version), self._watched
-        self.claimed = data == paths.mark_text(mark)
+        self.claimed = data == marks.mark_text(mark)
 
     async def raise_to(self, mark: int) -> None:
         """Have the store hold at least `mark`, and say that this was claimed; never lowers it."""
@@ -61,7 +62,7 @@ class Mark:
             version = self.version
 
             def build(multi: Any, version: int = version) -> None:  # noqa: ANN401 - kazoo is untyped
-                multi.set_data(self.path, paths.mark_text(mark), version)
+                multi.set_data(self.path, marks.mark_text(mark), version)
 
             await self._client.multi(build)
 
@@ -78,7 +79,7 @@ class Mark:
         def build(multi: Any, version: int = self.version) -> None:  # noqa: ANN401 - kazoo is untyped
             multi.check(node, -1)
             # Safety: see test_a_confirmation_that_is_late_changes_nothing
-            multi.set_data(self.path, paths.mark_text(token), version)
+            multi.set_data(self.path, marks.mark_text(token), version)
 
         try:
             await self._client.multi(build)
@@ -101,7 +102,7 @@ class Mark:
                 return bytes(data), stat
             except kz.NoNodeError:
                 try:
-                    await self._client.create(self.path, paths.mark_text(0))
+                    await self._client.create(self.path, marks.mark_text(0))
                 except kz.NodeExistsError:
                     pass
 

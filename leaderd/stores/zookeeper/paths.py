@@ -16,8 +16,6 @@ LOCK_NAME = "lock-"
 NO_SESSION = (0, -(2**63))
 """What `ephemeralOwner` is for a persistent node and for a container: nobody's session ends, so nobody makes it go away."""
 _IN_SEQUENCE = re.compile(r".*lock-[0-9]{10}", re.DOTALL)
-_READY = b" ready"
-_MARK = re.compile(rb"([0-9]{20})(?: ready)?")
 _NAME_LIMIT = 255
 
 
@@ -64,22 +62,6 @@ def is_in_sequence(name: str) -> bool:
 def in_order(names: Iterable[str]) -> list[str]:
     """Candidates, first come first, as every Curator client sees them."""
     return sorted(names, key=sort_key)
-
-
-def mark_text(mark: int) -> bytes:
-    """A high-water mark as stored."""
-    return b"%020d" % mark
-
-
-def ready_text(token: int) -> bytes:
-    """A mark that whoever is ready has raised to its own token: it does not say that the token was ever claimed."""
-    return mark_text(token) + _READY
-
-
-def parse_mark(data: bytes) -> int | None:
-    """The number of a stored high-water mark, of either kind; None if it is not one."""
-    found = _MARK.fullmatch(data)
-    return int(found[1]) if found else None
 
 
 def name_text(data: bytes) -> str:

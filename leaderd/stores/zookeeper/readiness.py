@@ -15,7 +15,7 @@ answer comes after all news of what was applied before it; so a renewal or the `
 answered and is not half a ttl old, or a claim is sent.
 
 If whoever is behind us had raised the mark by then, we would have to stand anew, and it would lead before us. So a mark that was
-raised to get ready says so (`paths.ready_text`), and nobody gets ready under a leader until the mark is the leader's token and does
+raised to get ready says so (`marks.ready_text`), and nobody gets ready under a leader until the mark is the leader's token and does
 not say so. A claim writes it plainly; who leads without one confirms it a moment later (`Mark.confirm`). If that fails, the next in
 line does not get ready, and sends a claim.
 """
@@ -25,7 +25,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from leaderd.stores.zookeeper import paths
+from leaderd.stores import marks
 from leaderd.stores.zookeeper.mark import Mark
 from leaderd.stores.zookeeper.transport import Client
 
@@ -82,7 +82,7 @@ class Readiness:
             multi.check(node, -1)
             multi.check(leader, -1)
             # Safety: see test_no_high_water_mark
-            multi.set_data(self._mark.path, paths.ready_text(token), version)
+            multi.set_data(self._mark.path, marks.ready_text(token), version)
 
         results = await self._client.multi(build)
         if len(results) != 3 or any(isinstance(result, Exception) for result in results):
