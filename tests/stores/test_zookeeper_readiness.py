@@ -122,6 +122,10 @@ async def test_a_raised_mark_is_a_claimed_one(place: Place) -> None:
         return await place.marked() == mark_text(token)
 
     await place.until_operator(claimed, 3.0, "the mark says that the token was claimed")
+    contest = two.store._session._contests["e"]
+    await contest.look()
+    assert (contest._mark.fresh, contest._mark.value, contest._mark.claimed) == (True, token, True)
+    assert not contest._ready.holds(token), "it may not lead without asking"
     one.submit(Withdraw(1, "e", first.token))
     elected = await two.expect(Elected)
     if elected.mark < token:  # its watch had not told it yet

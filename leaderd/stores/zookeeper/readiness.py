@@ -53,6 +53,7 @@ class Readiness:
     def holds(self, token: int | None) -> bool:
         """Whether the mark is `token`, raised by us, and would not be so without our knowledge."""
         known = self._mark
+        # Safety: see test_a_raised_mark_is_a_claimed_one
         return token is not None and token == self._token and known.fresh and known.value == token and not known.claimed
 
     def mark_below(self, token: int) -> int:
