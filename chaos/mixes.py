@@ -79,7 +79,7 @@ MIXES: tuple[Mix, ...] = (
 LEFT_OUT = {
     "claim-lost": "in Consul a claim is carried out only once all others have ended, which its scenarios see to",
     "overwrite": "its healing asks the store, which another fault may have silenced",
-    "alarm": "it lasts until there is space: nobody follows a leader that dies meanwhile, which `etcd-nospace` says",
+    "alarm": "it lasts until there is space: meanwhile one at most follows a leader that dies, which `etcd-nospace` says",
     "backup": "half of a restore",
     "restore": "needs a backup before it and somebody who lets the numbers catch up: `store-restored` has them",
     **dict.fromkeys(
