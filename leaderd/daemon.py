@@ -91,19 +91,18 @@ class Daemon:
         self._stop = asyncio.Event()
         self._exit_code = EXIT_OK
         self._draining_since_s: float | None = None
-        transitions = TransitionLog(_say, config.timing.ttl_s)
+        self._afterwards = Afterwards(self._clock, lambda error: self._runner.crash(error))
+        transitions = TransitionLog(self._tell, config.timing.ttl_s)
         metrics = Metrics(self._board, self._clock, self._last_answer_s, lambda: self._timer.worst_late_s)
         hooks = HookSet(**{name: parse_hook(words) for name, words in config.hooks.items()})
         self._hooks = Hooks(hooks, hook_bound_s(config.timing.ttl_s), _say)
-        self._journal = Journal(self._clock.wall_s)
+        self._journal = Journal(self._afterwards.wall_s)
         recording = (self._make_recorder(),) if self._store.keeps_records else ()
         self._tracing = self._make_tracing()
-        observing = (transitions, metrics, self._journal, *recording, *(() if self._tracing is None else (self._tracing,)))
-        observers = (Afterwards(observing, lambda error: self._runner.crash(error)),)
-        heralds = (self._hooks,) if config.hooks else ()
-        self._runner = Runner(
-            self._core, self._store, self._board, self._clock, self._timer.arm, self._on_crash, observers, heralds
-        )
+        tracing = () if self._tracing is None else (self._tracing,)
+        self._afterwards.observers = (transitions, metrics, self._journal, *recording, *tracing)
+        told = (self._afterwards,), (self._hooks,) if config.hooks else ()
+        self._runner = Runner(self._core, self._store, self._board, self._clock, self._timer.arm, self._on_crash, *told)
         self._actions = Actions(
             self._runner.deliver,
             self._board,
@@ -142,6 +141,7 @@ class Daemon:
             await self._stop.wait()
             unsubscribe()
         finally:
+            self._afterwards.flush()
             self._manager.close()
             self._timer.stop()
             await self._store.aclose()
@@ -153,6 +153,7 @@ class Daemon:
             await self._surfaces.stop()
             if self._tracing is not None:
                 await self._tracing.aclose()
+            self._afterwards.flush()
         _LOG.info("stopped")
         return self._exit_code
 
@@ -213,7 +214,7 @@ class Daemon:
         def later(seconds: float, call: Callable[[], None]) -> None:
             asyncio.get_running_loop().call_later(seconds, self._guarded, call)
 
-        return Recorder(lambda event: self._runner.deliver(event), self._clock, later)
+        return Recorder(lambda event: self._runner.deliver(event), self._afterwards.wall_s, later)
 
     def _guarded(self, call: Callable[[], None]) -> None:
         try:
@@ -267,6 +268,7 @@ class Daemon:
             self._stop.set()
 
     def _on_crash(self, error: BaseException) -> None:
+        self._afterwards.flush()  # what led to it stands before it
         self._exit_code = EXIT_INTERNAL
         log.event(_LOG, logging.CRITICAL, f"internal error, leadership ended: {type(error).__name__}: {error}")
         _LOG.debug("internal error", exc_info=error)
@@ -293,9 +295,12 @@ class Daemon:
         now_s = self._draining_since_s = self._clock.now_s()
         promised_s = max(0.0, *(ledger.until_s - now_s for ledger in self._core.ledgers.values()))
         self._runner.deliver(DrainRequested())
-        _after(_say, logging.INFO, f"{number.name}: draining", promised_ms=round(promised_s * 1000))
+        self._afterwards.tell(partial(self._tell, logging.INFO, f"{number.name}: draining", promised_ms=round(promised_s * 1000)))
         self._manager.stopping(promised_s + 2 * _DRAIN_GRACE_S)
         self._leave_in(promised_s + _DRAIN_GRACE_S)
+
+    def _tell(self, level: int, message: str, **fields: object) -> None:
+        log.event_of(self._afterwards.wall_s(), _LOG, level, message, **fields)
 
     def _leave_in(self, seconds: float) -> None:
         asyncio.get_running_loop().call_later(seconds, self._stop.set)
@@ -350,11 +355,6 @@ def _shown(address: tuple[str, int] | str) -> str:
     if isinstance(address, str):
         return address
     return f"[{address[0]}]:{address[1]}" if ":" in address[0] else f"{address[0]}:{address[1]}"
-
-
-def _after(call: Callable[..., None], *args: object, **more: object) -> None:
-    """Call in the loop's next turn: what has just been asked of the store leaves first."""
-    asyncio.get_running_loop().call_soon(partial(call, *args, **more))
 
 
 def _say(level: int, message: str, **fields: object) -> None:

@@ -38,6 +38,11 @@ def event(logger: logging.Logger, level: int, message: str, /, **fields: object)
     logger.log(level, "%s", message, extra={"fields": fields})
 
 
+def event_of(at_s: float, logger: logging.Logger, level: int, message: str, /, **fields: object) -> None:
+    """As `event`, of something that happened at `at_s` (seconds since the epoch) and is told a moment later."""
+    logger.log(level, "%s", message, extra={"fields": fields, "at_s": at_s})
+
+
 class JsonFormatter(logging.Formatter):
     """A record as one JSON object: `ts` (RFC 3339, UTC), `level`, `msg`, `logger`, then the fields."""
 
@@ -185,7 +190,8 @@ def _is_terminal(fd: int) -> bool:
 
 def _timestamp(record: logging.LogRecord) -> str:
     # The wall clock, as read by the logging module: for people, no lease is dated by it.
-    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    at_s: float = getattr(record, "at_s", record.created)
+    return datetime.fromtimestamp(at_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:

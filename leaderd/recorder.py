@@ -11,7 +11,6 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from leaderd.clock import Clock
 from leaderd.election.events import Event, WriteRequested
 from leaderd.election.history import TermRecord, history_bytes, noted, read_history
 from leaderd.election.records import NOTHING, RecordKind
@@ -43,11 +42,12 @@ class _Book:
 
 
 class Recorder:
-    """An observer of the runner that writes the history. `later` calls back on the same thread."""
+    """An observer of the runner that writes the history. `wall_s`: seconds since the epoch, of what is being told; `later` calls
+    back on the same thread."""
 
-    def __init__(self, deliver: Callable[[Event], None], clock: Clock, later: Later) -> None:
+    def __init__(self, deliver: Callable[[Event], None], wall_s: Callable[[], float], later: Later) -> None:
         self._deliver = deliver
-        self._clock = clock
+        self._wall_s = wall_s
         self._later = later
         self._books: dict[str, _Book] = {}
         self._tickets = itertools.count(1)
@@ -73,10 +73,10 @@ class Recorder:
         token = view.term.token if view.term is not None else None
         leading = book.leading
         if leading is not None and leading.token != token:
-            self._note(book, replace(leading, ended_at_s=self._clock.wall_s(), reason=view.reason.value))
+            self._note(book, replace(leading, ended_at_s=self._wall_s(), reason=view.reason.value))
             book.leading, book.leaving = None, True
         if view.term is not None and book.leading is None:
-            started_at_s = self._clock.wall_s() - (now_s - view.term.started_s)
+            started_at_s = self._wall_s() - (now_s - view.term.started_s)
             book.leading = TermRecord(view.term.token, instance, started_at_s)
             self._note(book, book.leading)
             self._soon(book, view.name, BEGAN_AFTER_S)

@@ -54,10 +54,11 @@ class Candidate:
         self.core = Core(CoreConfig(name, ("jobs",), timing, self.store.rule, hash(name)))
         self.board = Board(self.core.snapshot(clock.now_s()), self.core.ledgers, timing.promise_s)
         self.timer = DeadlineTimer(clock, lambda: self.runner.deliver(TimeReached()), 1.0)
-        self.journal = Journal(clock.wall_s)
-        recorder = Recorder(lambda event: self.runner.deliver(event), clock, self._later)
-        observers = (Afterwards((self.journal, recorder), self.crashes.append),)
-        self.runner = Runner(self.core, self.store, self.board, clock, self.timer.arm, self.crashes.append, observers)
+        afterwards = Afterwards(clock, self.crashes.append)
+        self.journal = Journal(afterwards.wall_s)
+        recorder = Recorder(lambda event: self.runner.deliver(event), afterwards.wall_s, self._later)
+        afterwards.observers = (self.journal, recorder)
+        self.runner = Runner(self.core, self.store, self.board, clock, self.timer.arm, self.crashes.append, (afterwards,))
         self.actions = Actions(self.runner.deliver, self.board, clock, self.journal, shows_queue=address.kind != "consul")
         self.ended = False
 

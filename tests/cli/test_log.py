@@ -70,6 +70,15 @@ def test_text(lines):
     assert text[12:] == 'Z WARNING lost it reason="lease expired" held_s=1.5 from=leader\n'
 
 
+def test_what_is_told_a_moment_later_bears_its_own_time(lines):
+    def say():
+        log.event_of(1767225600.25, LOGGER, logging.INFO, "a: leader -> draining", election="a")
+
+    line = json.loads(lines(say))
+    assert line.pop("ts") == "2026-01-01T00:00:00.250Z"
+    assert line == {"level": "info", "msg": "a: leader -> draining", "logger": "leaderd.test", "election": "a"}
+
+
 @pytest.mark.parametrize("log_format", ["json", "text"])
 def test_a_record_is_one_printable_line(lines, log_format):
     nasty = "x\n\r\x00\x1b[2J\u2028\u202e\x85\ud800" + "y" * 5000

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from leaderd.election.events import (
     Connected,
     Disconnected,
@@ -10,6 +12,8 @@ from leaderd.election.events import (
     RenewFailed,
 )
 from leaderd.election.problems import Reason
+from leaderd.stores.etcd.watcher import _CANCEL_AFTER_S
+from leaderd.stores.etcd.wire import WatchCancel
 from tests.stores.etcd_support import CLOCK, MiniDriver, MiniEtcd, MiniWire, own_key, refuse
 
 
@@ -96,3 +100,41 @@ async def test_a_refused_watch_is_asked_for_in_moderation(etcd: MiniEtcd) -> Non
         await a.until(lambda: bool(etcd.streams) and etcd.streams[-1].watching)
         etcd.delete(own_key(etcd, "a"))
         await a.expect(EntryGone)
+
+
+async def test_a_withdrawal_leaves_before_the_watches_that_end_with_it_are_cancelled(etcd: MiniEtcd) -> None:
+    """Whoever is next waits for the withdrawal, and nobody for the rest."""
+    async with MiniDriver(etcd, "a") as a:
+        await a.open()
+        token = await a.lead()
+        own = own_key(etcd, "a").encode()
+        await a.until(lambda: bool(etcd.streams))
+        (stream,) = etcd.streams
+
+        def watched() -> bool:
+            return any(watch.key == own for watch in stream._watches.values())
+
+        await a.until(watched)
+        seen: list[bool] = []
+        a.wire.before["txn"] = lambda: seen.append(watched())
+        await a.withdraw(token)
+        assert seen == [True]
+        await a.until(lambda: not watched())
+
+
+async def test_what_a_broken_stream_watched_is_cancelled_on_no_other(etcd: MiniEtcd) -> None:
+    """The numbers are ours, and count on: but a cancellation that a stream has no use for is one message more."""
+    async with MiniDriver(etcd, "a") as a:
+        await a.open()
+        token = await a.lead()
+        await a.until(lambda: bool(etcd.streams))
+        (stream,) = etcd.streams
+        await a.withdraw(token)
+        stream.break_off()
+        await a.until(lambda: bool(etcd.streams))
+        sent: list[object] = []
+        later, send = etcd.streams[0], etcd.streams[0].send
+        later.send = lambda request: (sent.append(request), send(request))[1]  # type: ignore[method-assign]
+        await a.stand()  # the watch on its own key is asked for on the new stream
+        await asyncio.sleep(2 * _CANCEL_AFTER_S)
+        assert not [request for request in sent if isinstance(request, WatchCancel)]

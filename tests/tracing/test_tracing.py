@@ -158,7 +158,7 @@ from leaderd.config.load import load
 config = load(None, {"LEADERD_RUNTIME_DIR": sys.argv[1], "LEADERD_TRACING": sys.argv[2]},
               {"store.url": "local://" + sys.argv[1], "elections": ["jobs"]})
 made = daemon.Daemon(config, lambda: config, log.start("json", "info"))
-observers = made._runner._observers[0]._observers
+observers = made._runner._observers[0].observers
 print(sum(name.split(".")[0] in {"opentelemetry", "requests"} for name in sys.modules) > 0,
       any("tracing" in type(each).__module__ for each in observers), made._tracing is not None)
 """

@@ -22,6 +22,8 @@ from leaderd.stores.etcd.wire import BAD_REPLY, WatchCancel, WatchCreate, WatchE
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 1.0
 _STEADY_S = 1.0
+_CANCEL_AFTER_S = 0.05
+"""Watches end when an entry leaves or its turn comes: the cancellation is in nobody's way then, and sent a moment later."""
 
 
 class Listener(Protocol):
@@ -97,8 +99,13 @@ class Watcher:
 
     def drop(self, number: int) -> None:
         """Stop a watch; nothing more is heard of it."""
-        if self._watches.pop(number, None) is not None and self._stream is not None:
-            self._stream.send(WatchCancel(number))
+        stream = self._stream
+        if self._watches.pop(number, None) is not None and stream is not None:
+            asyncio.get_running_loop().call_later(_CANCEL_AFTER_S, self._cancel, stream, number)
+
+    def _cancel(self, stream: WatchStream, number: int) -> None:
+        if stream is self._stream:  # a later one never had it
+            stream.send(WatchCancel(number))
 
     def move(self) -> None:
         """The connection was given up: open the stream anew on the next one."""

@@ -22,7 +22,7 @@ from leaderd.election.problems import Outcome, Problem, Reason
 from leaderd.stores.zookeeper import claim as claiming
 from leaderd.stores.zookeeper import entry, paths
 from leaderd.stores.zookeeper.errors import RefusedError, problem_of
-from leaderd.stores.zookeeper.mark import Mark
+from leaderd.stores.zookeeper.mark import SETTLE_S, Mark
 from leaderd.stores.zookeeper.readiness import Readiness
 from leaderd.stores.zookeeper.roster import Roster
 
@@ -185,6 +185,11 @@ class Contest:
         finally:
             self._looking = False
 
+    async def _look_later(self) -> None:
+        """Who is first looks for the others' sake: not in the way of a hand-over, but a moment later."""
+        await asyncio.sleep(SETTLE_S)
+        await self.look()
+
     def lost(self, token: int | None) -> None:
         """A renewal reported our entry lost."""
         if token == self.token:
@@ -271,7 +276,7 @@ class Contest:
         if event.type == EventType.DELETED and self._before == [name] and self._mark.fresh:
             self._in_order = True
             self._become_first()  # no round trip between the news and the claim
-        self._session.spawn(self.look())
+        self._session.spawn(self._look_later() if self._elected else self.look())
 
     def _own_changed(self, event: Any) -> None:  # noqa: ANN401
         if self.node is None or event.path != self.node or event.type == EventType.NONE:

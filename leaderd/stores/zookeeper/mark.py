@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from leaderd.stores.zookeeper.transport import Client
 
 _RAISE_ATTEMPTS = 3
-_SETTLE_S = 0.05
+SETTLE_S = 0.05
 
 
 class Mark:
@@ -72,7 +72,7 @@ class Mark:
         Not in the way of a hand-over, but a moment later. Only while our node is there: a mark that was deleted and made anew
         counts its versions from 0 again, and a request may be sent long after it was made.
         """
-        await asyncio.sleep(_SETTLE_S)
+        await asyncio.sleep(SETTLE_S)
         if self.value != token or self.claimed or not self.fresh:
             return
 
