@@ -205,8 +205,9 @@ class Core:
         return "the store confirmed no renewal before the deadline" + (f"; last: {last.detail}" if last else "")
 
     def _end_session(self, problem: Problem, now_s: float) -> None:
+        others_until_s = self.session.others_until_s(now_s)
         for election in self.elections.values():
-            election.session_ended(problem)
+            election.session_ended(problem, others_until_s)
         self.session.end(problem, now_s)
 
     def _on_session(self, event: SessionEvent, now_s: float) -> list[Command]:

@@ -35,6 +35,8 @@ class Election:
         self.reason = Reason.STARTING
         self.detail = ""
         self.stand_at_s = -math.inf
+        self.others_until_s = -math.inf
+        """Until when somebody may lead whom the store has forgotten."""
         self.withdraw_at_s = math.inf
         self.leader: str | None = None
         self.contenders: tuple[Contender, ...] = ()
@@ -46,8 +48,10 @@ class Election:
     # ---- standing
 
     def stand(self, epoch: int, now_s: float) -> list[Command]:
-        """Ask for an entry in the queue, if out of it and neither cooling down nor told to stay out."""
-        if self.phase is not Phase.OUT or now_s < self.stand_at_s or self.orders.held is not None:
+        """Ask for an entry in the queue, if out of it, neither cooling down nor told to stay out, and nobody else may lead of whom
+        the store does not know any more."""
+        # Safety: see test_standing_in_a_store_that_has_forgotten
+        if self.phase is not Phase.OUT or now_s < max(self.stand_at_s, self.others_until_s) or self.orders.held is not None:
             return []
         self._enter(Phase.STANDING)
         self.stand_at_s = -math.inf
@@ -149,8 +153,11 @@ class Election:
             self.stand_at_s = max(self.stand_at_s, now_s + self.backoff.next_s())
         return []
 
-    def session_ended(self, problem: Problem | None) -> None:
-        """The session is dead: so are the term and the entry. Standing again waits for the next session."""
+    def session_ended(self, problem: Problem | None, others_until_s: float) -> None:
+        """The session is dead: so are the term and the entry. Standing again waits for the next session; and unless it was us who
+        led, until nobody else can lead of whom the store, should it have lost its data, knows nothing any more."""
+        if self.phase not in {Phase.LEADING, Phase.RELEASING}:
+            self.others_until_s = max(self.others_until_s, others_until_s)
         self._leave()
         if problem is not None and self.stand_at_s < math.inf:
             self._because(problem.reason, problem.detail)
@@ -229,7 +236,7 @@ class Election:
         match self.phase:
             case Phase.OUT:
                 held_until_s = self.orders.held_until_s - wall_ahead_s if self.orders.held is not None else -math.inf
-                return max(self.stand_at_s, held_until_s) if session_live else math.inf
+                return max(self.stand_at_s, held_until_s, self.others_until_s) if session_live else math.inf
             case Phase.LEADING:
                 return self.term.valid_until_s if self.term is not None else math.inf
             case Phase.RELEASING:

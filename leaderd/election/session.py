@@ -4,6 +4,7 @@ Rule 1: a session is good until `valid_until_s`, counted from the *send* of the 
 Rule 2: once that instant has passed, or the store said "gone", the session is dead for ever: it is closed, never renewed.
 Rule 3: at most one renewal is outstanding, and an unanswered one is never repeated.
 Rule 4: where the store may forget a renewal that a node took, the session is counted from one it has surely learned of.
+Rule 5: the end of a session that was good says that the store has forgotten, and perhaps not only us (`others_until_s`).
 """
 
 from __future__ import annotations
@@ -157,6 +158,19 @@ class Session:
         """Whether the deadline has passed without a confirmation."""
         # Safety: see test_renewing_a_dead_session
         return self.live and now_s >= self.valid_until_s
+
+    def others_until_s(self, now_s: float) -> float:
+        """Until when somebody else may lead of whom the store knows nothing any more, seeing that it has ended our session.
+
+        Before the deadline it has broken its own rule: it was wiped or restored, or somebody revoked the session. Whoever led may
+        have renewed until now. At the deadline it had been silent: whoever led renewed for the last time within a period of our
+        own last renewal, for everybody renews once in each. A store that has forgotten nothing keeps the others in their place.
+        """
+        if not self.live or self.confirmed_sent_s is None:
+            return -math.inf
+        if now_s < self.valid_until_s:
+            return now_s + self.ttl_s
+        return self.confirmed_sent_s + self.ttl_s + self.period_s
 
     def end(self, problem: Problem | None, now_s: float) -> None:
         """Put the session away for good, and set the back-off for the next one, which waits until this one is closed."""

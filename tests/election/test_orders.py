@@ -109,7 +109,10 @@ def test_a_new_session_knows_of_no_pause_until_it_is_told(play: Playbook) -> Non
     play.tell(SessionGone(1, GONE))
     assert play.state() is State.UNKNOWN
     play.tell(TimeReached())
-    assert play.tell(SessionOpened(2, play.now_s, 10.0)) == [Stand(2, "jobs")]
+    assert play.tell(SessionOpened(2, play.now_s, 10.0)) == []
+    for _ in range(4):
+        play.renew(owned=())
+    assert play.wake()[0] == Stand(2, "jobs"), "a ttl later: see test_session"
     assert play.tell(seen("pause", paused())) == [], "of the session before"
     assert play.tell(seen("pause", paused(), epoch=2)) == [Withdraw(2, "jobs", None)]
 

@@ -324,3 +324,40 @@ def test_while_a_session_is_being_opened_there_is_nothing_to_wait_for() -> None:
     play = Playbook()
     play.tell(Started())
     assert play.core.next_deadline_s(play.now_s) == float("inf"), "the driver answers within its own bound"
+
+
+def test_a_follower_whose_session_ends_too_soon_waits_out_whom_the_store_may_have_forgotten() -> None:
+    """Only a store without its data, or an operator, ends a session before its time; whoever led may have renewed until now."""
+    play = Playbook().opened()
+    play.tell(Queued(1, "jobs", 5))
+    play.at(103.1)
+    assert play.tell(SessionGone(1, GONE)) == [CloseSession(1), OpenSession(2, 10.0)]
+    assert play.tell(SessionOpened(2, play.now_s, 10.0)) == []
+    assert play.state() is State.FOLLOWER
+    for _ in range(4):
+        play.renew(owned=())
+    assert play.wake() == [Stand(2, "jobs"), Renew(2, ())]
+    assert play.now_s == pytest.approx(113.1)
+
+
+def test_a_leader_whose_session_ends_too_soon_stands_again_at_once() -> None:
+    """Nobody else led."""
+    play = Playbook().led()
+    play.at(103.0)
+    assert play.tell(SessionGone(1, GONE)) == [CloseSession(1), OpenSession(2, 10.0)]
+    assert play.tell(SessionOpened(2, play.now_s, 10.0)) == [Stand(2, "jobs")]
+
+
+def test_a_follower_whose_session_expired_in_silence_waits_for_the_last_renewal_of_whoever_led() -> None:
+    """Which was sent at most a period after its own."""
+    play = Playbook().opened()
+    play.tell(Queued(1, "jobs", 5))
+    sent_s = play.now_s
+    play.at(sent_s + VALID_S)
+    assert play.tell(TimeReached()) == [CloseSession(1), OpenSession(2, 10.0)]
+    assert play.tell(SessionOpened(2, play.now_s, 10.0)) == []
+    assert play.wake() == [Renew(2, ())]
+    play.tell(Renewed(2, play.now_s, 10.0, frozenset(), frozenset()))
+    assert play.now_s < sent_s + 12.0
+    assert play.wake() == [Stand(2, "jobs")]
+    assert play.now_s == sent_s + 12.0, "ttl and period"

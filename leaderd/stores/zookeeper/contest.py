@@ -40,23 +40,20 @@ class Contest:
         self.place = place
         self.token: int | None = None
         self.node: str | None = None
-        self.stale = False
+        self.stale = self._looking = self._look_again = False
         self._session = session
-        self._proven = -1
-        self._own_watched = False
+        self._proven, self._own_watched = -1, False
         self._client = session.client
         self._mark = Mark(session.client, place.mark)
         self._ready = Readiness(session.client, self._mark, session.now_s, lambda: session.spawn(self.look()))
-        self._in_order = False
-        """Whether we are first because the watch said so, with nothing said of our node before."""
+        self._elected = self._in_order = False
+        """Whether we are first; and whether because the watch said so, with nothing said of our node before."""
         self._roster = Roster(session.client, place, self._show)
         self._prefix: str | None = None
-        self._elected = False
         self._before: list[str] = []
         self._watched: str | None = None
         self._watched_token = 0
         self._one_at_a_time = asyncio.Lock()
-        self._looking = self._look_again = False
 
     # ---- commands
 
@@ -165,8 +162,10 @@ class Contest:
         self._proven = connection
         self._roster.know(node.rpartition("/")[2], data, stat, self._session.id)
 
-    async def look(self) -> None:
+    async def look(self, after_s: float = 0.0) -> None:
         """Read the queue, and conclude. State is level-triggered: whatever was missed, the next look finds."""
+        if after_s > 0.0:
+            await asyncio.sleep(after_s)
         self._look_again = True
         if self._looking:
             return  # whoever looks now looks once more: the list it holds may be older than what brought us here
@@ -184,11 +183,6 @@ class Contest:
             self._watched = None  # whether it was set is not known
         finally:
             self._looking = False
-
-    async def _look_later(self) -> None:
-        """Who is first looks for the others' sake: not in the way of a hand-over, but a moment later."""
-        await asyncio.sleep(SETTLE_S)
-        await self.look()
 
     def lost(self, token: int | None) -> None:
         """A renewal reported our entry lost."""
@@ -276,7 +270,8 @@ class Contest:
         if event.type == EventType.DELETED and self._before == [name] and self._mark.fresh:
             self._in_order = True
             self._become_first()  # no round trip between the news and the claim
-        self._session.spawn(self._look_later() if self._elected else self.look())
+        # Who is first looks for the others' sake: not in the way of a hand-over, but a moment later.
+        self._session.spawn(self.look(SETTLE_S if self._elected else 0.0))
 
     def _own_changed(self, event: Any) -> None:  # noqa: ANN401
         if self.node is None or event.path != self.node or event.type == EventType.NONE:

@@ -9,6 +9,7 @@ from leaderd.election.events import ResignRequested, WriteRequested
 from leaderd.election.pause import Pause, pause_bytes
 from leaderd.election.records import NOTHING, RecordKind
 from leaderd.election.transfer import Transfer, transfer_bytes
+from tests.sim.faults.wipe import wipe
 from tests.sim.host import Host, Process
 
 if TYPE_CHECKING:
@@ -62,5 +63,5 @@ def _tell(host: Host, process: Process, event: WriteRequested | ResignRequested)
         host.run(process, process.deliver, event)
 
 
-ORDERS: dict[str, Callable[[Fleet, Strike], None]] = {"pause": pause, "transfer": transfer}
+ORDERS: dict[str, Callable[[Fleet, Strike], None]] = {"pause": pause, "transfer": transfer, "wipe": wipe}
 """Drawn beside a plan's faults, not among them: see `plan.with_orders`."""

@@ -297,6 +297,16 @@ class Cluster:
         for told in self.on_ended:
             told(session)
 
+    def forget(self) -> None:
+        """All data are gone, as after somebody emptied the servers' disks. Nobody is told."""
+        for session in self.sessions.values():
+            session.ended_s = self.world.now_s
+        self.sessions.clear()
+        for election, entries in self.entries.items():
+            entries.clear()
+            self.marks[election] = 0
+        self.shelf.values.clear()
+
     def live(self, sid: int) -> SimSession | None:
         """The session, if it is not over."""
         return self.sessions.get(sid)

@@ -174,6 +174,14 @@ class ConsulServer(QueueCluster):
 
         self.commit(node, look, respond)
 
+    def forget(self) -> None:
+        """Lock-delays are kept in the leader's memory, and go with it."""
+        super().forget()
+        self._ended.clear()
+        for election in self.entries:
+            self.delayed_until_s[election] = 0.0
+            self.index[election] = self.lock_index[election] = 0
+
     def delete_key(self, election: str) -> None:
         """The key goes: the LockIndex starts anew."""
         self.lock_index[election] = 0
