@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SEEDS ?= 2000
+SIMULATED := $(shell find leaderd chaos/checkers tests/sim -name '*.py' -o -name '*_seeds.txt')
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint sim chaos chaos-smoke images images-smoke bench servers validators setup clean
+.PHONY: demo test simulation lint sim chaos chaos-smoke images images-smoke bench servers validators setup clean
 
 setup: $(VENV)/.dev
 
@@ -34,12 +35,19 @@ validators: $(VENV)/.dev
 
 # Where servers or validators cannot be had their tests are skipped, loudly; in CI that is a failure.
 # The core's own tests go once more, for their coverage: every branch of it.
-test: $(VENV)/.dev
+test: $(VENV)/.dev simulation
 	$(BIN)/python -m testbed fetch || test -z "$$CI"
 	$(BIN)/python -m tests.deploy.tools || test -z "$$CI"
-	$(BIN)/python -m pytest -n 4 --dist loadgroup
+	$(BIN)/python -m pytest -n 4 --dist loadgroup --ignore=tests/sim
 	$(BIN)/coverage run --branch --source=leaderd/election -m pytest -q tests/election
 	$(BIN)/coverage report --fail-under=100 --skip-covered
+
+# It computes, where all other tests wait, and the same seeds find the same: again only when what it runs has changed.
+simulation: $(VENV)/.simulation
+
+$(VENV)/.simulation: $(VENV)/.dev $(SIMULATED)
+	$(BIN)/python -m pytest -n 2 tests/sim
+	touch $@
 
 sim: $(VENV)/.dev
 	$(BIN)/python -m tests.sim --seeds $(SEEDS)
