@@ -2,9 +2,9 @@
 
 Temporary folders are made where no disk stalls (see testbed/scratch.py).
 
-Most of the time tests wait: for a lease to run out, for a server to notice. The simulation computes, so `make test` has it by itself.
-Where everything goes in one, as with a plain `pytest -n 4 --dist loadgroup`, it is two groups, the largest, which are begun first,
-and it gives way to everybody else (`tests/sim/conftest.py`): it has what those who wait leave.
+Most of the time tests wait: for a lease to run out, for a server to notice. The simulation computes, so it is by itself in
+`make test`. Where everything goes in one, as with a plain `pytest -n 4 --dist loadgroup`, it is two groups, the largest, which are
+begun first, and it gives way to everybody else (`tests/sim/conftest.py`): it has what those who wait leave.
 """
 
 from __future__ import annotations
