@@ -13,7 +13,7 @@ from chaos.checkers import promises
 from chaos.checkers.ends import crashes
 from chaos.checkers.fence import stale_writes
 from chaos.checkers.history import Claim, Finding, Window, merged, without
-from chaos.checkers.honest import dishonest
+from chaos.checkers.honest import Answer, dishonest
 from chaos.checkers.liveness import leaderless
 from chaos.checkers.overlap import overlaps
 from chaos.checkers.stops import Severed, Taken, outlived, unnoticed
@@ -68,7 +68,7 @@ def _exclusive(run: Run, scenario: Scenario) -> list[Check]:
             return [Check("control", PASS, f"beyond what is allowed for two lead at once: {found[0].text}")]
         return [Check("control", UNKNOWN, "no two led at once, so the run has not shown that the bound is needed")]
     fine = f"{len(run.claims)} promises, none of two holders share an instant{_gap(run)}"
-    return [_broken("no-overlap", found, fine), *_promised(run)]
+    return [_broken("no-overlap", found, fine), *_promised(run, scenario)]
 
 
 def _increase(run: Run, scenario: Scenario) -> Check:
@@ -117,25 +117,33 @@ def _ends(run: Run) -> list[Check]:
     return [_broken("never-crashes", crashes(run.ends, run.spoke), fine)]
 
 
+def _promise_s(run: Run, scenario: Scenario) -> float:
+    return float(run.facts.get("promise_s") or run.facts["ttl_s"]) / min(scenario.expect.clock_rate, 1.0)
+
+
+def _dated(run: Run, scenario: Scenario) -> list[Answer]:
+    """The answers but for those whose promise was under way where the rate of a clock changed: it ends at another instant than was
+    reckoned when it was given."""
+    if scenario.expect.clock_rate == 1.0:
+        return run.answers
+    promise_s = _promise_s(run, scenario)
+    return [each for each in run.answers if not any(at_s - promise_s < each.got_s < at_s + promise_s for at_s in run.changes)]
+
+
 def _honest(run: Run, scenario: Scenario) -> Check:
-    rate = scenario.expect.clock_rate
-    promise_s = float(run.facts.get("promise_s") or run.facts["ttl_s"]) / min(rate, 1.0)
-    answers = run.answers
-    if rate != 1.0:
-        # A promise under way where the rate changes ends at another instant than was reckoned when it was given.
-        answers = [each for each in answers if not any(at_s - promise_s < each.got_s < at_s + promise_s for at_s in run.changes)]
+    promise_s, answers = _promise_s(run, scenario), _dated(run, scenario)
     fine = f"{len(answers)} answers agree with their own state, token and promise"
     return _broken("answers-honest", dishonest(answers, promise_s), fine)
 
 
-def _promised(run: Run) -> list[Check]:
+def _promised(run: Run, scenario: Scenario) -> list[Check]:
     """By the daemons' journals, where the run has them: as exact as `no-overlap`, and with what nobody polled."""
     if not run.facts.get("journals"):
         return []
     if run.claims and not run.promises:
         return [Check("promises-kept", UNKNOWN, "the daemons' journals hold no promise")]
     everything = without(merged([*run.promises, *run.claims]), _by_hand(run))
-    findings = [*overlaps(everything), *promises.unkept(run.answers, run.promises)]
+    findings = [*overlaps(everything), *promises.unkept(_dated(run, scenario), run.promises)]
     fine = f"{len(run.promises)} promises in the daemons' journals; all had lapsed before the next claim, and cover every yes"
     return [_broken("promises-kept", findings, fine)]
 

@@ -7,6 +7,7 @@ import pytest
 
 from chaos import judge
 from chaos.checkers import Answer, Claim, unkept
+from chaos.scenario import Expect
 from chaos.workload import journaled, life
 from leaderd.board import Board
 from tests.chaos.test_judge import GOOD, S, judged, run_line
@@ -59,6 +60,20 @@ COVERED = [promise("c1", 5, 1.0, 1.3), promise("c2", 9, 5.0, 5.3), promise("c2",
 def test_promises_kept(tmp_path, journal, verdict):
     checks, _ = judged(tmp_path, [run_line(journals=True), *GOOD[1:-1], *journal, GOOD[-1]])
     assert checks["promises-kept"].verdict == verdict, checks["promises-kept"].text
+
+
+def test_a_promise_under_way_where_a_clock_changes_its_rate_ends_at_another_instant(tmp_path):
+    """The journal tells what was reckoned when it was given, the answer was dated a moment later; elsewhere they agree."""
+    short = [promise("c1", 5, 1.0, 1.297), *COVERED[1:]]
+
+    def verdict(changed_s, rate):
+        changed = {"kind": "heal", "at_ns": int(changed_s * S), "name": "clock", "text": "x"}
+        lines = [run_line(journals=True, promise_s=0.3), *GOOD[1:-1], *short, changed, GOOD[-1]]
+        return judged(tmp_path, lines, Expect(clock_rate=rate))[0]["promises-kept"].verdict
+
+    assert verdict(1.1, 0.99) == "PASS"
+    assert verdict(3.0, 0.99) == "FAIL"
+    assert verdict(1.1, 1.0) == "FAIL", "no clock has another rate in this scenario"
 
 
 def test_a_history_without_journals_is_judged_without_them(tmp_path):
