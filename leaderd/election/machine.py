@@ -156,11 +156,14 @@ class Election:
     def session_ended(self, problem: Problem | None, others_until_s: float) -> None:
         """The session is dead: so are the term and the entry. Standing again waits for the next session; and unless it was us who
         led, until nobody else can lead of whom the store, should it have lost its data, knows nothing any more."""
-        if self.phase not in {Phase.LEADING, Phase.RELEASING}:
+        led = self.phase in {Phase.LEADING, Phase.RELEASING}
+        if not led:
             self.others_until_s = max(self.others_until_s, others_until_s)
         self._leave()
         if problem is not None and self.stand_at_s < math.inf:
-            self._because(problem.reason, problem.detail)
+            forgot = not led and problem.reason is Reason.SESSION_GONE
+            waiting = "; waiting for the end of any lease that the store forgot" if forgot else ""
+            self._because(problem.reason, problem.detail + waiting)
         self.orders.records.session_ended()
 
     def resign(self, epoch: int, reason: Reason, stand_at_s: float, now_s: float) -> list[Command]:

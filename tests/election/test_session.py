@@ -334,6 +334,7 @@ def test_a_follower_whose_session_ends_too_soon_waits_out_whom_the_store_may_hav
     assert play.tell(SessionGone(1, GONE)) == [CloseSession(1), OpenSession(2, 10.0)]
     assert play.tell(SessionOpened(2, play.now_s, 10.0)) == []
     assert play.state() is State.FOLLOWER
+    assert play.view().detail == "lease not found; waiting for the end of any lease that the store forgot"
     for _ in range(4):
         play.renew(owned=())
     assert play.wake() == [Stand(2, "jobs"), Renew(2, ())]
@@ -345,6 +346,7 @@ def test_a_leader_whose_session_ends_too_soon_stands_again_at_once() -> None:
     play = Playbook().led()
     play.at(103.0)
     assert play.tell(SessionGone(1, GONE)) == [CloseSession(1), OpenSession(2, 10.0)]
+    assert play.view().detail == "lease not found"
     assert play.tell(SessionOpened(2, play.now_s, 10.0)) == [Stand(2, "jobs")]
 
 
