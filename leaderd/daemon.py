@@ -93,10 +93,11 @@ class Daemon:
         self._draining_since_s: float | None = None
         self._afterwards = Afterwards(self._clock, lambda error: self._runner.crash(error))
         transitions = TransitionLog(self._tell, config.timing.ttl_s)
-        metrics = Metrics(self._board, self._clock, self._last_answer_s, lambda: self._timer.worst_late_s)
+        catch_up = self._afterwards.flush
+        metrics = Metrics(self._board, self._clock, self._last_answer_s, lambda: self._timer.worst_late_s, catch_up)
         hooks = HookSet(**{name: parse_hook(words) for name, words in config.hooks.items()})
         self._hooks = Hooks(hooks, hook_bound_s(config.timing.ttl_s), _say)
-        self._journal = Journal(self._afterwards.wall_s)
+        self._journal = Journal(self._afterwards.wall_s, catch_up)
         recording = (self._make_recorder(),) if self._store.keeps_records else ()
         self._tracing = self._make_tracing()
         tracing = () if self._tracing is None else (self._tracing,)

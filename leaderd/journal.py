@@ -59,10 +59,12 @@ class _Told:
 
 
 class Journal:
-    """An observer of the runner. `wall_s`: seconds since the epoch, for humans."""
+    """An observer of the runner. `wall_s`: seconds since the epoch, for humans. `catch_up` is called before anybody is answered,
+    and tells what has yet to be told."""
 
-    def __init__(self, wall_s: Callable[[], float]) -> None:
+    def __init__(self, wall_s: Callable[[], float], catch_up: Callable[[], None] = lambda: None) -> None:
         self._wall_s = wall_s
+        self._catch_up = catch_up
         self._elections: dict[str, _Told] = {}
         self._store: deque[Entry] = deque(maxlen=KEPT)
         self._problem: Problem | None = None
@@ -98,6 +100,7 @@ class Journal:
 
         Raises `KeyError` for an unknown election.
         """
+        self._catch_up()
         view = snapshot.elections[name]
         told = self._elections.get(name, _Told())
         story = Story(view, snapshot, now_s, self._wall_s(), self._silence(snapshot, now_s), told.lost, told.since_s, terms)

@@ -43,6 +43,7 @@ class Metrics(Collector):
     """An observer of the runner and the source of `/metrics`.
 
     `last_answer_s`: when the store last answered, seconds since boot. `stall_s`: the longest that the runner's timer came late.
+    `catch_up` is called before anything is rendered, and tells what has yet to be told.
     """
 
     def __init__(
@@ -51,11 +52,13 @@ class Metrics(Collector):
         clock: Clock,
         last_answer_s: Callable[[], float | None] = lambda: None,
         stall_s: Callable[[], float] = lambda: 0.0,
+        catch_up: Callable[[], None] = lambda: None,
     ) -> None:
         self._board = board
         self._clock = clock
         self._last_answer_s = last_answer_s
         self._stall_s = stall_s
+        self._catch_up = catch_up
         self._counts = _Counts()
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
@@ -63,6 +66,7 @@ class Metrics(Collector):
 
     def render(self) -> bytes:
         """Everything in the text format 0.0.4, as of now."""
+        self._catch_up()
         return generate_latest(self._registry)
 
     # ---- events

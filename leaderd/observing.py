@@ -4,8 +4,9 @@ Writing a log line costs 0.3 to 0.5 ms in a process that has just woken up, and 
 control again, or even two turns later (grpc.aio), or from a thread that waits for the interpreter until the loop is idle (kazoo).
 On a hand-over that would be paid twice, by who leaves before its release and by who follows before its claim.
 
-Who follows is told of in the loop's next turn. Who lets go leaves the processor to those who follow for a moment. What is told late
-bears the time of the step all the same: log lines of two daemons, put side by side, are in the order in which things happened.
+Who follows is told of in the loop's next turn. Who lets go leaves the processor to those who follow for a moment; who asks in the
+meantime hears it all (`flush`). What is told late bears the time of the step, so that the log lines of two daemons, put side by
+side, are in the order in which things happened.
 """
 
 from __future__ import annotations

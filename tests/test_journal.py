@@ -7,12 +7,14 @@ from dataclasses import replace
 
 import pytest
 
+from leaderd.clock import BootClock
 from leaderd.election.events import Contender
 from leaderd.election.history import TermRecord
 from leaderd.election.pause import Pause
 from leaderd.election.problems import Outcome, Problem, Reason
 from leaderd.election.state import ElectionView, Phase, Snapshot, State, Term
 from leaderd.journal import KEPT, Journal
+from leaderd.observing import Afterwards
 
 NOON_S = 1_795_780_800.0  # 2026-11-27T12:00:00Z
 LEADING = ElectionView("jobs", Phase.LEADING, State.LEADER, Reason.LEASE_HELD, term=Term(41, 0.0, 10.0), led=True, leader="pod-a")
@@ -235,3 +237,15 @@ def test_it_is_bounded(scene):
 def test_an_unknown_election(scene):
     with pytest.raises(KeyError):
         scene.journal.why("nope", scene.shown, 0.0)
+
+
+async def test_who_asks_hears_what_has_yet_to_be_told() -> None:
+    """Who lets go is told of a moment later (`leaderd/observing.py`)."""
+    afterwards = Afterwards(BootClock(1.0), lambda error: None)
+    journal = Journal(afterwards.wall_s, afterwards.flush)
+    afterwards.observers = (journal,)
+    led = Snapshot("pod-a", {"jobs": LEADING}, connected=True)
+    over = replace(led, elections={"jobs": replace(LEADING, phase=Phase.RELEASING, term=None, reason=Reason.RESIGNED)})
+    afterwards.published(over, led, 1.0)
+    afterwards.published(led, over, 2.0)
+    assert any(entry.text.startswith("lost") for entry in journal.why("jobs", over, 2.0).entries)

@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from leaderd.board import Board
 from leaderd.election.problems import Reason
 from leaderd.election.state import State
+from leaderd.metrics import Metrics
 from testbed import fetch, require
-from tests.surfaces.rig import WALL_S, Rig, following, leading, snapshot, surfaces
+from tests.surfaces.rig import WALL_S, HandClock, Rig, following, leading, snapshot, surfaces
 
 CONTRACT = {
     "leader_election_master_status": ("gauge", {"name"}),
@@ -189,3 +191,11 @@ async def test_promtool_is_content(leader: Rig) -> None:
         timeout=30,
     )
     assert (done.returncode, done.stdout + done.stderr) == (0, b"")
+
+
+def test_a_scrape_counts_what_has_yet_to_be_told() -> None:
+    """Who lets go is told of a moment later (`leaderd/observing.py`)."""
+    led, over = snapshot(leading()), snapshot(following())
+    metrics = Metrics(Board(over, {}, promise_s=1.0), HandClock(), catch_up=lambda: metrics.published(led, over, 1.0))
+    reason = next(iter(over.elections.values())).reason.value
+    assert f'leaderd_step_downs_total{{reason="{reason}"}} 1.0' in metrics.render().decode()
