@@ -179,7 +179,11 @@ _MEANT = {
         "",
         "the store or the network was silent for too long: `leaderd why` has the failures; a longer ttl rides over more",
     ),
-    "session_gone": ("", "who revoked it? Else the machine was frozen, or the ttl is too short for its pauses"),
+    "session_gone": (
+        "",
+        "who revoked it, or emptied the store? A standby [waits](how-it-works.md#what-has-lapsed-stays-dead) one ttl. "
+        "Else the machine was frozen, or the ttl is too short for its pauses",
+    ),
     "entry_gone": ("", "find who deletes keys there; `leaderd doctor` names foreign entries"),
     "suspended": ("", "`timing.on_suspend: keep` holds the term to its deadline, which is as safe"),
     "clock_jumped": ("", "nothing, it is over in a moment; often: see the runbook [ClockJump](runbooks/LeaderdClockJump.md)"),

@@ -28,7 +28,7 @@ class Reason(StrEnum):
     LEASE_EXPIRED = "lease_expired"
     """The deadline passed before the store confirmed a renewal."""
     SESSION_GONE = "session_gone"
-    """The store says that our session or lease does not exist: expired, or revoked by an operator."""
+    """The store says that our session or lease does not exist: expired, revoked by somebody, or lost with the store's data."""
     ENTRY_GONE = "entry_gone"
     """Our key or node in the election was deleted or overwritten by somebody else."""
     SUSPENDED = "suspended"
