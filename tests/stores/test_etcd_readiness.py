@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from leaderd.election.commands import Claim, RaiseMark
-from leaderd.election.events import Claimed, Elected, EntryGone
+from leaderd.election.events import Claimed, Elected, EntryGone, Event
 from leaderd.stores.etcd.transactions import confirm, place_of
-from leaderd.stores.etcd.wire import Put, WireError
+from leaderd.stores.etcd.wire import Delete, Put, Txn, WireError
 from leaderd.stores.marks import mark_text, parse_mark, ready_text
 from tests.stores.etcd_support import MiniDriver, MiniEtcd
 
@@ -95,6 +95,27 @@ async def test_ready_without_the_own_entrys_events(etcd: MiniEtcd) -> None:
             stream.catch_up()
         await b.expect(EntryGone)
         assert not any(isinstance(event, Elected | Claimed) for event in b.events)
+
+
+async def test_both_entries_deleted_at_once(etcd: MiniEtcd) -> None:
+    """In one transaction, so in one message, the leader's first: by the time of a claim it has been read that ours is gone."""
+    async with MiniDriver(etcd, "a") as a, MiniDriver(etcd, "b") as b:
+        await two(etcd, a, b)
+        told = b.store._sink
+        assert told is not None
+
+        def claim_at_once(event: Event) -> None:
+            told(event)
+            if isinstance(event, Elected):  # as the core does, within the same step
+                b.submit(Claim(1, "e", event.token, event.mark))
+
+        b.store._sink = claim_at_once
+        own, older = (next(kv.key for kv in etcd.keys.values() if kv.value == name) for name in (b"b", b"a"))
+        forget_watches(etcd, own)  # it tells, too, but when is not known
+        etcd.apply(Txn((), (Delete(older), Delete(own))))
+        await b.expect(EntryGone)
+        await b.until(lambda: raises(b) == 2)
+        assert not any(isinstance(event, Claimed) for event in b.events)
 
 
 async def test_a_turn_that_came_in_another_order_is_claimed(etcd: MiniEtcd) -> None:

@@ -29,6 +29,8 @@ class Predecessor:
         self._own = own
         self._heir = heir
         self._now: _Watch | None = None
+        self._last: _Watch | None = None
+        """The watch that told of the predecessor's deletion, until it is dropped: it goes on to tell of our own entry."""
         self._number: int | None = None
 
     def watch(self, kv: KeyValue, revision: int, next_in_line: bool) -> bool:
@@ -47,20 +49,20 @@ class Predecessor:
 
     def stop(self) -> None:
         """Watch nothing; nothing more is told."""
-        self._now = None
+        self._now = self._last = None
         if self._number is not None:
             self._watcher.drop(self._number)
             self._number = None
 
     def told(self, watch: _Watch, event: WatchEvent) -> None:
         """A watch told of a change."""
-        if watch is not self._now:
-            return
-        # Safety: see test_ready_without_the_own_entrys_events
         if watch.next_in_line and event.kv.key == self._own:
-            self._heir.own_changed(event)
-        elif event.deleted and event.kv.key == watch.kv.key:
-            self._now = None  # the watch itself is dropped later: a hand-over waits for nothing
+            # Both may go in one transaction, the predecessor's first: then ours is in the same message, read before we claim.
+            # Safety: see test_ready_without_the_own_entrys_events, test_both_entries_deleted_at_once
+            if watch in (self._now, self._last):
+                self._heir.own_changed(event)
+        elif watch is self._now and event.deleted and event.kv.key == watch.kv.key:
+            self._now, self._last = None, watch  # dropped later: a hand-over waits for nothing
             self._heir.older_deleted(watch.kv, watch.next_in_line)
 
     def ended(self, watch: _Watch) -> None:
