@@ -126,7 +126,8 @@ def test_no_stale_session_check(monkeypatch: Patch) -> None:
         return on_session(self, event, now_s)
 
     monkeypatch.setattr(Core, "_on_session", unchecked)
-    found_by("local", Haunted)
+    # Where sessions end otherwise, a standby waits before it stands again (`Session.others_until_s`), which mostly hides it.
+    found_by("local", Haunted, kinds=("crash_store_node", "pause_store_node"))
 
 
 @pytest.mark.parametrize("store", ["local", "etcd"])
