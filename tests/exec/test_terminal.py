@@ -49,7 +49,7 @@ def test_control_c_interrupts_the_command(bed: Bed, on_terminal: Start) -> None:
 
 
 def test_control_z_stops_the_command_and_fg_goes_on(make_bed: Callable[..., Bed], on_terminal: Start) -> None:
-    bed = make_bed(ttl="30s")  # the promise outlives the stop however busy the machine is, else the keeper would rightly kill it
+    bed = make_bed(ttl="2m")  # the promise outlives the stop however busy the machine is, else the keeper would rightly end it
     pid, terminal = on_terminal(bed, "echo $$ >$BED/pid; while ! test -e $BED/end; do sleep 0.05; done; exit 42")
     command = bed.pid("pid")
     os.write(terminal, b"\x1a")
