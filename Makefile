@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SEEDS ?= 2000
-SIMULATED := $(shell find leaderd chaos/checkers tests/sim -name '*.py' -o -name '*_seeds.txt')
+SIMULATED := tests/conftest.py $(shell find leaderd chaos/checkers tests/sim -name '*.py' -o -name '*_seeds.txt')
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: demo test simulation lint sim chaos chaos-smoke images images-smoke bench servers validators setup clean

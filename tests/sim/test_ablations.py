@@ -179,7 +179,7 @@ def test_token_of_a_seen_leader_forgotten(monkeypatch: Patch) -> None:
         self.mark = mark
 
     monkeypatch.setattr(Election, "seen", forgetful)
-    found_by("etcd", rules=TOKEN)
+    found_by("etcd", rules=TOKEN, kinds=("restore_snapshot", "kill"))
 
 
 @pytest.mark.parametrize("store", ["local", "etcd", "zookeeper"])

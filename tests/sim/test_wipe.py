@@ -29,8 +29,14 @@ def test_no_two_lead_after_the_store_has_forgotten(store: str) -> None:
             pytest.fail(verdict.story(), pytrace=False)
 
 
+@pytest.mark.parametrize("early", [True, False], ids=["ended-too-soon", "expired-in-silence"])
 @pytest.mark.parametrize("store", STORES)
-def test_standing_in_a_store_that_has_forgotten(monkeypatch: Patch, store: str) -> None:
-    """Standing at once after a session that ended too soon."""
-    monkeypatch.setattr(Session, "others_until_s", lambda self, now_s: float("-inf"))
+def test_standing_in_a_store_that_has_forgotten(monkeypatch: Patch, store: str, early: bool) -> None:
+    """Standing at once after a session that ended too soon; or after one that expired, though the leader renewed after us."""
+    waits = Session.others_until_s
+
+    def at_once(self: Session, now_s: float) -> float:
+        return float("-inf") if (now_s < self.valid_until_s) is early else waits(self, now_s)
+
+    monkeypatch.setattr(Session, "others_until_s", at_once)
     found_by(store, orders=WIPE)
