@@ -19,7 +19,7 @@ QUANTILES = (0.5, 0.99, 0.999)
 
 
 def pace(address: str, path: str, connections: int, per_s: int, seconds: float) -> list[float]:
-    """Seconds each request waited, sorted. Raises `ValueError` for an answer that is not 200."""
+    """Seconds each request waited, sorted. Raises `ValueError` for an answer that is not 200, or cut short."""
     request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
     epoll, clock = select.epoll(), time.perf_counter
     socks = {sock.fileno(): sock for sock in (connect(address) for _ in range(connections))}
@@ -37,8 +37,9 @@ def pace(address: str, path: str, connections: int, per_s: int, seconds: float) 
             socks[fd].sendall(request)
             sent += 1
         for fd, _ in epoll.poll(0):
-            answer = parts[fd] + socks[fd].recv(65536)
-            if not answer.startswith(b"HTTP/1.1 200"):
+            received = socks[fd].recv(65536)
+            answer = parts[fd] + received
+            if not received or not answer.startswith(b"HTTP/1.1 200"):
                 raise ValueError(f"answered {answer[:200]!r}")
             parts[fd] = b"" if answer.endswith(b"}") else answer
             if not parts[fd]:

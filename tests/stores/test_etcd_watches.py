@@ -14,7 +14,7 @@ from leaderd.election.events import (
 from leaderd.election.problems import Reason
 from leaderd.stores.etcd.watcher import _CANCEL_AFTER_S
 from leaderd.stores.etcd.wire import WatchCancel
-from tests.stores.etcd_support import CLOCK, MiniDriver, MiniEtcd, MiniWire, own_key, refuse
+from tests.stores.etcd_support import CLOCK, MiniDriver, MiniEtcd, MiniStream, MiniWire, own_key, refuse
 
 
 async def test_a_broken_stream_means_nothing_and_loses_nothing(etcd: MiniEtcd) -> None:
@@ -122,19 +122,24 @@ async def test_a_withdrawal_leaves_before_the_watches_that_end_with_it_are_cance
         await a.until(lambda: not watched())
 
 
-async def test_what_a_broken_stream_watched_is_cancelled_on_no_other(etcd: MiniEtcd) -> None:
+async def test_what_a_broken_stream_watched_is_cancelled_neither_there_nor_on_the_next(etcd: MiniEtcd) -> None:
     """The numbers are ours, and count on: but a cancellation that a stream has no use for is one message more."""
     async with MiniDriver(etcd, "a") as a:
         await a.open()
         token = await a.lead()
         await a.until(lambda: bool(etcd.streams))
         (stream,) = etcd.streams
+        sent: list[object] = []
+
+        def listen(to: MiniStream) -> None:
+            send = to.send
+            to.send = lambda request: (sent.append(request), send(request))[1]  # type: ignore[method-assign]
+
+        listen(stream)
         await a.withdraw(token)
         stream.break_off()
         await a.until(lambda: bool(etcd.streams))
-        sent: list[object] = []
-        later, send = etcd.streams[0], etcd.streams[0].send
-        later.send = lambda request: (sent.append(request), send(request))[1]  # type: ignore[method-assign]
+        listen(etcd.streams[0])
         await a.stand()  # the watch on its own key is asked for on the new stream
         await asyncio.sleep(2 * _CANCEL_AFTER_S)
         assert not [request for request in sent if isinstance(request, WatchCancel)]
