@@ -162,9 +162,10 @@ class Session:
     def others_until_s(self, now_s: float) -> float:
         """Until when somebody else may lead of whom the store knows nothing any more, seeing that it has ended our session.
 
-        Before the deadline it has broken its own rule: it was wiped or restored, or somebody revoked the session. Whoever led may
-        have renewed until now. At the deadline it had been silent: whoever led renewed for the last time within a period of our
-        own last renewal, for everybody renews once in each. A store that has forgotten nothing keeps the others in their place.
+        Before the deadline it was wiped or restored, or somebody revoked the session (in Consul a node that leaves, too): we
+        cannot tell. Whoever led may have renewed until now. At the deadline it had been silent: whoever led renewed for the
+        last time within a period of our own last renewal, for everybody renews once in each. A store that has forgotten nothing
+        keeps the others in their place.
         """
         if not self.live or self.confirmed_sent_s is None:
             return -math.inf
